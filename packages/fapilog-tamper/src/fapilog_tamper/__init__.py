@@ -1,0 +1,104 @@
+"""Sealed logs: entries in a chain under a key, and a verifier that anybody can run offline.
+
+    from fapilog_tamper import SealedLog, verify_path
+
+    with SealedLog.open("audit-log", key="file:audit.key") as log:
+        log.append({"event_type": "data_access", "user_id": "u-1"})
+
+    report = verify_path("audit-log", keys=["file:audit.key"])
+    assert report.valid
+
+Names are loaded when they are first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from fapilog_tamper.canonical import canonicalize
+    from fapilog_tamper.errors import (
+        ConfigError,
+        EncodingError,
+        FormatError,
+        PayloadError,
+        SealKeyError,
+        StoreError,
+        TamperError,
+    )
+    from fapilog_tamper.keys.keyring import Keyring, TrustedKey
+    from fapilog_tamper.sealer import Receipt, SealedLog
+    from fapilog_tamper.verify.log import VerifyInterrupted, verify_path
+    from fapilog_tamper.verify.report import Code, Finding, Note, NoteCode, Outcome, VerifyReport
+    from fapilog_tamper.verify.verifier import Verifier, run_self_check, verify_chain_across_files
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Code",
+    "ConfigError",
+    "EncodingError",
+    "Finding",
+    "FormatError",
+    "Keyring",
+    "Note",
+    "NoteCode",
+    "Outcome",
+    "PayloadError",
+    "Receipt",
+    "SealKeyError",
+    "SealedLog",
+    "StoreError",
+    "TamperError",
+    "TrustedKey",
+    "Verifier",
+    "VerifyInterrupted",
+    "VerifyReport",
+    "__version__",
+    "canonicalize",
+    "run_self_check",
+    "verify_chain_across_files",
+    "verify_path",
+]
+
+_ERRORS: Final = "fapilog_tamper.errors"
+_REPORT: Final = "fapilog_tamper.verify.report"
+_HOMES: Final = {
+    "Code": _REPORT,
+    "ConfigError": _ERRORS,
+    "EncodingError": _ERRORS,
+    "Finding": _REPORT,
+    "FormatError": _ERRORS,
+    "Keyring": "fapilog_tamper.keys.keyring",
+    "Note": _REPORT,
+    "NoteCode": _REPORT,
+    "Outcome": _REPORT,
+    "PayloadError": _ERRORS,
+    "Receipt": "fapilog_tamper.sealer",
+    "SealKeyError": _ERRORS,
+    "SealedLog": "fapilog_tamper.sealer",
+    "StoreError": _ERRORS,
+    "TamperError": _ERRORS,
+    "TrustedKey": "fapilog_tamper.keys.keyring",
+    "Verifier": "fapilog_tamper.verify.verifier",
+    "VerifyInterrupted": "fapilog_tamper.verify.log",
+    "VerifyReport": _REPORT,
+    "canonicalize": "fapilog_tamper.canonical",
+    "run_self_check": "fapilog_tamper.verify.verifier",
+    "verify_chain_across_files": "fapilog_tamper.verify.verifier",
+    "verify_path": "fapilog_tamper.verify.log",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'fapilog_tamper' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
