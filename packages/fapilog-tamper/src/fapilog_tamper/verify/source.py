@@ -1,0 +1,237 @@
+"""The bytes of one segment, read in bounded memory.
+
+Opens regular files only and never for writing, tells plain, gzip and zstd apart by their first bytes, and gives the
+bytes up to the size the file had when it was opened. Compressed data is one member with nothing behind it and never
+unpacks to more than a limit. `whole_lines` cuts the bytes at newlines. What the lines say is not looked at here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["MAX_LINE", "Block", "ExtraBytesError", "Source", "SourceError", "open_source", "read_small", "whole_lines"]
+
+CHUNK: Final = 1 << 16
+"""Bytes of one read: larger ones leave the processor's cache, smaller ones cost calls."""
+
+MAX_LINE: Final = (1 << 20) + (1 << 14)
+"""Bytes of the longest line that is held: the largest payload and the largest block."""
+
+_UNPACK_BASE: Final = 1 << 30
+_UNPACK_RATIO: Final = 1000
+_WINDOW_LOG: Final = 25
+"""A zstd window of 32 MiB: what `zstd -19` makes is smaller, what a bomb asks for is larger."""
+
+_GZIP: Final = b"\x1f\x8b"
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+
+
+class SourceError(Exception):
+    """The bytes cannot be read, or not to their end; the message says why.
+
+    `damaged`: they could be read, and are not what anybody stored.
+    """
+
+    def __init__(self, message: str, *, absent: bool = False, damaged: bool = False) -> None:
+        super().__init__(message)
+        self.absent = absent
+        self.damaged = damaged
+
+
+class ExtraBytesError(SourceError):
+    """Bytes stand behind the one compressed member."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open segment. `size` is the size of the file, as stored, when it was opened."""
+
+    fd: int
+    size: int
+    packing: str
+
+    def chunks(self, limit: int | None = None) -> Iterator[bytes]:
+        """Yield the unpacked bytes; `limit` bounds their number where the caller knows how many there should be.
+
+        Raises:
+            SourceError: when the file ends early, is damaged, or unpacks to more than the limit.
+        """
+        if self.packing == "plain":
+            return self.plain_chunks(0, self.size)
+        return self._unpacked(_UNPACK_BASE + _UNPACK_RATIO * self.size if limit is None else limit)
+
+    def plain_chunks(self, start: int, end: int) -> Iterator[bytes]:
+        """Yield the stored bytes from offset `start` to `end`."""
+        while start < end:
+            chunk = _pread(self.fd, min(CHUNK, end - start), start)
+            if not chunk:
+                raise SourceError("the file became shorter while it was read")
+            start += len(chunk)
+            yield chunk
+
+    def line_start(self, offset: int) -> int:
+        """Return the offset behind the first newline at or after `offset`, or the size where there is none."""
+        at = offset
+        for chunk in self.plain_chunks(offset, self.size):
+            found = chunk.find(b"\n")
+            if found >= 0:
+                return at + found + 1
+            at += len(chunk)
+        return self.size
+
+    def grew(self) -> bool:
+        """Tell whether the file is longer than when it was opened: somebody is writing to it."""
+        return os.fstat(self.fd).st_size > self.size
+
+    def _unpacked(self, limit: int) -> Iterator[bytes]:
+        unpacker = _GzipUnpacker() if self.packing == "gzip" else _zstd_unpacker()
+        total = 0
+        for chunk in self.plain_chunks(0, self.size):
+            if unpacker.eof:
+                raise ExtraBytesError("bytes stand behind the compressed member", damaged=True)
+            for out in _steps(unpacker, chunk):
+                total += len(out)
+                if total > limit:
+                    raise SourceError(
+                        f"unpacks to more than the {limit} bytes that were expected at most", damaged=True
+                    )
+                yield out
+        if not unpacker.eof:
+            raise SourceError(f"the {self.packing} data ends early", damaged=True)
+        if unpacker.unused_data:
+            raise ExtraBytesError("bytes stand behind the compressed member", damaged=True)
+
+
+def _zstd_unpacker() -> zstd.ZstdDecompressor:
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
+
+
+class _GzipUnpacker:
+    """zlib with the two words of the zstd decompressor, so that one loop serves both."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(wbits=31)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, most: int) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail + data, most)
+
+
+def _steps(unpacker: _GzipUnpacker | zstd.ZstdDecompressor, data: bytes) -> Iterator[bytes]:
+    """Yield what `data` unpacks to, at most a chunk at a time, until more input is needed."""
+    while True:
+        try:
+            out = unpacker.decompress(data, CHUNK)
+        except (zlib.error, zstd.ZstdError) as error:
+            raise SourceError(f"damaged compressed data ({error})", damaged=True) from None
+        if out:
+            yield out
+        if len(out) < CHUNK or unpacker.eof:
+            return
+        data = b""
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[Source]:
+    """Open a regular file for reading.
+
+    Raises:
+        SourceError: when it is absent, not regular, or may not be read.
+    """
+    # Without O_NONBLOCK, opening a FIFO that nobody writes to never returns.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        fd = os.open(path, flags)
+    except (OSError, ValueError) as error:
+        raise SourceError(_reason(error), absent=isinstance(error, FileNotFoundError)) from None
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise SourceError("not a regular file")
+        magic = _pread(fd, 4, 0)
+        packing = "gzip" if magic.startswith(_GZIP) else "zstd" if magic == _ZSTD else "plain"
+        yield Source(fd, status.st_size, packing)
+    finally:
+        os.close(fd)
+
+
+def read_small(path: Path, most: int) -> bytes:
+    """Return the bytes of a small file, at most one more than `most`, so that the caller can tell it is too long."""
+    with open_source(path) as source:
+        return b"".join(source.plain_chunks(0, min(source.size, most + 1)))
+
+
+def _pread(fd: int, size: int, offset: int) -> bytes:
+    try:
+        if hasattr(os, "pread"):
+            return os.pread(fd, size, offset)
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, size)
+    except OSError as error:
+        raise SourceError(_reason(error)) from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some whole lines, or one piece that is no whole line.
+
+    `kind` is "lines" (every line with its newline), "long" (one line too long to hold; `data` is its beginning) or
+    "end" (what stands behind the last newline).
+    """
+
+    data: bytes
+    offset: int
+    kind: str = "lines"
+
+
+def whole_lines(chunks: Iterator[bytes], offset: int = 0) -> Iterator[Block]:
+    """Cut chunks at newlines; `offset` is where the first chunk stands in the file."""
+    rest, skipping = b"", 0
+    for chunk in chunks:
+        cut = chunk.rfind(b"\n") + 1
+        if skipping:
+            first = chunk.find(b"\n") + 1
+            skipping += first or len(chunk)
+            if not first:
+                continue
+            yield Block(rest, offset, "long")
+            offset, rest, skipping = offset + skipping, b"", 0
+            chunk, cut = chunk[first:], cut - first  # noqa: PLW2901
+        if cut:
+            data = rest + chunk[:cut]
+            yield Block(data, offset)
+            offset, rest = offset + len(data), chunk[cut:]
+        else:
+            rest += chunk
+        if len(rest) > MAX_LINE:
+            rest, skipping = rest[:256], len(rest)
+    if skipping:
+        yield Block(rest, offset, "long")
+    elif rest:
+        yield Block(rest, offset, "end")
