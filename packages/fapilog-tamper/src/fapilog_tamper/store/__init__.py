@@ -1,0 +1,1 @@
+"""Where sealed lines are kept: durable writing, locks."""

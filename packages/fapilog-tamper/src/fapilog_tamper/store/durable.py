@@ -1,0 +1,83 @@
+"""Writing so that it is still there after a power cut; each hazard is named where it is met.
+
+Every write and sync goes through `os.write`, `os.fsync` and `os.fdatasync` as attributes of the module `os`, so that
+tests can slow and break them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["FILE_MODE", "FOLDER_MODE", "make_folder", "replace_file", "sync_file", "sync_folder", "write_all"]
+
+FILE_MODE: Final = 0o640
+FOLDER_MODE: Final = 0o750
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`. A write may take only a part (full disk, signal), so the rest is offered again."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def sync_file(fd: int) -> None:
+    """Bring a file's data to the disk.
+
+    After an error the kernel may have dropped the dirty pages and report success next time (fsyncgate, 2018): the
+    caller must not sync the same file again and believe it.
+    """
+    if sys.platform == "darwin":
+        import fcntl
+
+        # fsync on macOS stops at the drive's cache.
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    elif hasattr(os, "fdatasync"):
+        os.fdatasync(fd)
+    else:
+        os.fsync(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's entries to the disk: a new or renamed file is not durable before. Windows has no such call."""
+    if os.name == "nt":
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, durably."""
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def replace_file(path: Path, data: bytes, mode: int = FILE_MODE) -> None:
+    """Put `data` at `path` so that after a crash either the old or the new bytes are there, whole."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), mode)
+    try:
+        try:
+            write_all(fd, data)
+            # Renaming before the data is on the disk can leave an empty file behind the new name.
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
