@@ -90,8 +90,8 @@ class LineChecker:
     def _feed_lines(self, data: bytes, offset: int) -> None:
         lines = data.split(b"\n")
         lines.pop()
-        plain = data.startswith(b'{"') and data.count(b'\n{"') == len(lines) - 1 and b"\r" not in data
-        if not plain or b"\x00" in data or self._expect.deep or self._expect.export:
+        odd = b"\r" in data or b"\x00" in data or [True for line in lines if line[:2] != b'{"']
+        if odd or self._expect.deep or self._expect.export:
             self._feed_slowly(lines, offset)
             return
         self._flush_blanks()

@@ -20,7 +20,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from fapilog_tamper.keys.base import SigningKey, VerifyingKey
 from fapilog_tamper.keys.keyring import Keyring, TrustedKey
 from fapilog_tamper.verify.inventory import Scope, Segment, take_stock
 from fapilog_tamper.verify.lines import LineChecker
+from fapilog_tamper.verify.options import VerifyOptions
 from fapilog_tamper.verify.parallel import check_segments
 from fapilog_tamper.verify.report import Code, FileReport, Finding, Note, StreamReport, VerifyReport
 from fapilog_tamper.verify.scope import ScopeCheck
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 
-__all__ = ["Progress", "VerifyInterrupted", "VerifyOptions", "verify_lines", "verify_path"]
+__all__ = ["Progress", "VerifyInterrupted", "verify_lines", "verify_path"]
 
 PathLike = str | os.PathLike[str]
 KeyLike = str | SigningKey | VerifyingKey | TrustedKey
@@ -56,18 +56,6 @@ class VerifyInterrupted(KeyboardInterrupt):
     def __init__(self, report: VerifyReport) -> None:
         super().__init__("verification was interrupted")
         self.report = report
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyOptions:
-    """What is asked for beside paths and keys; `verify_path` explains each."""
-
-    require_manifests: bool = False
-    require_end: bool = False
-    stream: str | None = None
-    deep: bool = False
-    export: bool = False
-    jobs: int = 1
 
 
 def verify_path(  # noqa: PLR0913 (the public call: every option has a name)

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 from hashlib import sha256
-from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from fapilog_tamper.entry import block_format, link_prefix, mac_contexts
+from fapilog_tamper.entry import block_format, link_packer, mac_contexts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["Resealer"]
 
-_PACK_SEQ: Final = Struct(">Q").pack
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
 _TEXT: Final = b"x" * 43
 
@@ -32,7 +30,7 @@ class Resealer:
 
     def __init__(self, stream: str, algo: str, key_id: str | None, secret: bytes | None = None) -> None:
         name, key = stream.encode(), (key_id or "").encode()
-        self._prefix = link_prefix(name, key)
+        self._link = link_packer(name, key)
         self._block = b"," + block_format(name, algo.encode(), key, mac=secret is not None)[:-1]
         self._contexts = mac_contexts(b"" if secret is None else secret)
         self._with_mac = secret is not None
@@ -60,39 +58,37 @@ class Resealer:
         return chains
 
     def _chained(self, lines: Sequence[bytes], seq: int, prev: bytes) -> tuple[bytes, list[bytes]]:
-        size, prefix, leaf_context = self._size(seq, 3), self._prefix, sha256(b"\x00").copy
+        size, link, leaf_context = self._size(seq, 3), self._link, sha256(b"\x00").copy
         chains: list[bytes] = []
         for line in lines:
             leaf = leaf_context()
             leaf.update(line[:-size])
             leaf.update(b"}")
-            prev = sha256(prefix + _PACK_SEQ(seq) + prev + leaf.digest()).digest()
+            prev = sha256(link(seq, prev, leaf.digest())).digest()
             chains.append(prev)
             seq += 1
         return _b64(b"\x00".join(chains) + b"\x00"), chains
 
     def _macced(self, lines: Sequence[bytes], seq: int, prev: bytes) -> tuple[bytes, list[bytes]]:
-        size, prefix, leaf_context = self._size(seq, 4), self._prefix, sha256(b"\x00").copy
+        size, link, leaf_context = self._size(seq, 4), self._link, sha256(b"\x00").copy
         inner_context, outer_context = self._contexts
-        chains: list[bytes] = []
         # One zero byte behind each 32 bytes fills the base64 group: its letters are then those of the value alone,
         # and all values of a block are written by one call.
         parts: list[bytes] = []
-        add, keep = parts.append, chains.append
+        add = parts.append
         for line in lines:
             leaf = leaf_context()
             leaf.update(line[:-size])
             leaf.update(b"}")
-            prev = sha256(prefix + _PACK_SEQ(seq) + prev + leaf.digest()).digest()
+            prev = sha256(link(seq, prev, leaf.digest())).digest()
             inner = inner_context()
             inner.update(prev)
             outer = outer_context()
             outer.update(inner.digest())
-            keep(prev)
             add(prev)
             add(outer.digest())
             seq += 1
-        return _b64(b"\x00".join(parts) + b"\x00"), chains
+        return _b64(b"\x00".join(parts) + b"\x00"), parts[::2]
 
     def _size(self, seq: int, texts: int) -> int:
         return len(self._block % (seq, *[_TEXT] * (texts - 1)))

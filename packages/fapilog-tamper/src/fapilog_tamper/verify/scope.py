@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fapilog_tamper.keys.keyring import Keyring
     from fapilog_tamper.verify.inventory import Scope, Segment
-    from fapilog_tamper.verify.log import VerifyOptions
+    from fapilog_tamper.verify.options import VerifyOptions
     from fapilog_tamper.verify.tags import Tally
 
 __all__ = ["ScopeCheck"]
@@ -173,13 +173,16 @@ class ScopeCheck:
         first = path.pieces[0].span
         trusted = {} if self._keyring is None else self._keyring.origins
         said = [(trusted[path.stream], "the trust file")] if path.stream in trusted else []
-        for found in self._scope.heads:
-            if found.head.stream == path.stream and self._heads[id(found)].finding is None:
-                said.append((b64url_encode(found.head.origin), found.file))
-                self._check_beginning(path, found.head.first_seq, found.file)
-        for document in self._scope.manifests:
-            if document.manifest.stream == path.stream and self._manifests[id(document)].finding is None:
-                said.append((b64url_encode(document.manifest.origin), str(document.path)))
+        heads = [one for one in self._scope.heads if one.head.stream == path.stream]
+        heads = [one for one in heads if self._heads[id(one)].finding is None]
+        for one in heads:
+            self._check_beginning(path, one.head.first_seq, one.file)
+        said += [(b64url_encode(one.head.origin), one.file) for one in heads]
+        said += [
+            (b64url_encode(one.manifest.origin), str(one.path))
+            for one in self._scope.manifests
+            if one.manifest.stream == path.stream and self._manifests[id(one)].finding is None
+        ]
         known = (b64url_encode(path.origin), first.file) if path.origin else next(iter(said), None)
         for origin, file in said:
             if known is not None and origin != known[0]:
