@@ -97,7 +97,7 @@ def payload(rng: random.Random, seq: int) -> bytes:
     return b"{}" if rng.randrange(12) == 0 else encode_payload(event)
 
 
-def write_stream(  # noqa: PLR0913
+def write_stream(
     name: str,
     situation: Situation,
     *,
@@ -203,7 +203,13 @@ class Shape:
         return "+".join(parts) or "lines only"
 
 
-SHAPES = (Shape(), Shape(others=False), Shape(head=False, others=False), Shape(manifests=False, others=False), Shape(False, False, False))
+SHAPES = (
+    Shape(),
+    Shape(others=False),
+    Shape(head=False, others=False),
+    Shape(manifests=False, others=False),
+    Shape(False, False, False),
+)
 
 
 @dataclass
@@ -221,9 +227,13 @@ class Log:
         return self.streams[0]
 
 
-def make_log(situation: Situation, shape: Shape = SHAPES[0], *, seed: int = 1, segments: int = 3, entries: int = 5) -> Log:
+def make_log(
+    situation: Situation, shape: Shape = SHAPES[0], *, seed: int = 1, segments: int = 3, entries: int = 5
+) -> Log:
     """Make a folder with the streams `audit` and `audit.w2`, all segments closed."""
-    streams = [write_stream(name, situation, seed=seed, segments=segments, entries=entries) for name in ("audit", "audit.w2")]
+    streams = [
+        write_stream(name, situation, seed=seed, segments=segments, entries=entries) for name in ("audit", "audit.w2")
+    ]
     image: Image = {}
     for stream in streams:
         others = tuple((one.name, one.state.seq, one.state.chain_hash) for one in streams if one is not stream)
@@ -263,5 +273,3 @@ def reseal_unkeyed(lines: list[bytes], stream: str) -> list[bytes]:
 def gzipped(data: bytes) -> bytes:
     """Return one gzip member."""
     return gzip.compress(data, mtime=0)
-
-

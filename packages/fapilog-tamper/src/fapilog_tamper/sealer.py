@@ -330,8 +330,9 @@ def _check_key(head: Head, key: SigningKey | None) -> None:
     if head.key_id is None:
         return
     if key is None or key.key_id != head.key_id:
+        given = "no key" if key is None else key.key_id
         raise SealKeyError(
-            f"stream {head.stream} ends under key {head.key_id}, and {'no key' if key is None else key.key_id} was given.",
+            f"stream {head.stream} ends under key {head.key_id}, and {given} was given.",
             hint="Open it with that key, or open a stream of another name.",
         )
     if not key.verifying_key().verify(head_message(head), head.mac or b""):

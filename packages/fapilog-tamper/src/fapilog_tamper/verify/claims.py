@@ -133,8 +133,8 @@ def gather_claims(scope: Scope, heads: Mapping[int, Judged], manifests: Mapping[
     return claims
 
 
-def check_claims(path: StreamPath, claims: list[Claim], scope: Scope, lookup: Lookup) -> list[Finding]:
-    """Hold the claims about one stream against its chain."""
+def check_claims(path: StreamPath, claims: list[Claim], scope: Scope, lookup: Lookup, missing: Code) -> list[Finding]:
+    """Hold the claims about one stream against its chain; entries that it should reach and does not are `missing`."""
     findings: list[Finding] = []
     lookup.fetch((piece.path, piece.span, claim.seq) for claim in claims if (piece := path.piece_of(claim.seq)))
     for claim in claims:
@@ -144,7 +144,7 @@ def check_claims(path: StreamPath, claims: list[Claim], scope: Scope, lookup: Lo
             if chain is not None and chain != claim.chain_hash:
                 findings.append(_differs(claim, piece, chain))
         elif claim.seq > path.last_seq and (claim.binding or _is_gone(path, claim, scope)):
-            findings.append(_ends_early(claim, path))
+            findings.append(_ends_early(claim, path, missing))
     return findings
 
 
@@ -168,10 +168,10 @@ def _differs(claim: Claim, piece: Piece, chain: bytes) -> Finding:
     )
 
 
-def _ends_early(claim: Claim, path: StreamPath) -> Finding:
+def _ends_early(claim: Claim, path: StreamPath, missing: Code) -> Finding:
     last = path.pieces[-1]
     return Finding(
-        Code.SEGMENT_MISSING,
+        missing,
         f"entries {path.last_seq + 1} to {claim.seq} of stream {path.stream} are missing at the end: {claim.file}",
         last.span.file,
         last.span.last_line,

@@ -47,7 +47,7 @@ def close_stream(
     """
     reached = _authenticated_through(path, claims, sealed_through)
     attested = _attested_by(path, claims)
-    closing = Closing(_report(path, reached, attested))
+    closing = Closing(_report(path, reached if path.is_whole() else 0, attested))
     last = path.pieces[-1].span
     if path.first_seq > 1:
         text = f"stream {path.stream} begins at seq {path.first_seq}; what came before was not checked"

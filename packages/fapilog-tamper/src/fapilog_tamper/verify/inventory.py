@@ -29,7 +29,7 @@ from fapilog_tamper.verify.report import Code, Finding, Note, NoteCode
 from fapilog_tamper.verify.source import SourceError, open_source, read_small, whole_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
 __all__ = ["FoundHead", "FoundManifest", "Scope", "Segment", "take_stock"]
@@ -77,9 +77,9 @@ class Scope:
     manifests: list[FoundManifest] = field(default_factory=list)
     unpaired: list[FoundManifest] = field(default_factory=list)
     siblings: list[Integrity] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
-    empty: list[str] = field(default_factory=list)
 
 
 def take_stock(
@@ -93,8 +93,9 @@ def take_stock(
         stream: look at this stream only.
         manifest: the manifest of the one file among `paths`, wherever it lies.
     """
-    files = [path for path in paths if not path.is_dir()]
-    folders = [path for path in paths if path.is_dir()]
+    # os.path answers for any path where Path raises: names too long, NUL, folders without rights, loops of links.
+    files = [path for path in paths if not os.path.isdir(path)]  # noqa: PTH112
+    folders = [path for path in paths if os.path.isdir(path)]  # noqa: PTH112
     scopes = [_folder_scope(folder, heads) for folder in folders]
     if files:
         scopes.append(_file_scope(files, heads, manifest))
@@ -122,7 +123,7 @@ def _folder_scope(folder: Path, heads: Sequence[Path]) -> Scope:
 def _file_scope(files: Sequence[Path], heads: Sequence[Path], manifest: Path | None) -> Scope:
     scope = Scope(str(files[0]) if len(files) == 1 else f"{len(files)} files", whole=False)
     _read_given(scope, heads)
-    given = {path.resolve() for path in files}
+    given = {os.path.abspath(path) for path in files}  # noqa: PTH100 (see take_stock)
     for folder in dict.fromkeys(path.parent for path in files):
         _read_state(scope, folder / STATE_FOLDER)
         if scope.heads:
@@ -141,7 +142,7 @@ def _read_given(scope: Scope, heads: Sequence[Path]) -> None:
 
 
 def _read_state(scope: Scope, folder: Path) -> None:
-    if not folder.is_dir():
+    if not os.path.lexists(folder):
         return
     for name in _list_folder(scope, folder, _is_head_name):
         _read_head(scope, folder / name, given=False)
@@ -191,7 +192,7 @@ def _read_manifest(scope: Scope, path: Path) -> None:
 
 def _add_segment(scope: Scope, path: Path) -> None:
     try:
-        if path.is_file() and path.stat().st_size == 0:
+        if path.stat().st_size == 0 and os.path.isfile(path):  # noqa: PTH113
             scope.empty.append(str(path))
             return
     except (OSError, ValueError):
@@ -210,10 +211,11 @@ def _peek(path: Path) -> Integrity | None:
     return None
 
 
-def _peek_siblings(folder: Path, given: Iterable[Path]) -> list[Integrity]:
+def _peek_siblings(folder: Path, given: Collection[str]) -> list[Integrity]:
     """Return the first blocks of the segments beside the given files: what was not asked for is not missing."""
     try:
-        paths = [path for path in folder.iterdir() if is_segment_name(path.name) and path.resolve() not in given]
+        segments = [path for path in folder.iterdir() if is_segment_name(path.name)]
+        paths = [path for path in segments if os.path.abspath(path) not in given]  # noqa: PTH100 (see take_stock)
     except OSError:
         return []
     return [first for path in paths if (first := _peek(path)) is not None]

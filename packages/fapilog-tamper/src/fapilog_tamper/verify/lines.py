@@ -17,18 +17,18 @@ it: its first line is taken at its word, and whoever joins parts compares.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from fapilog_tamper.encoding import b64url_encode
-from fapilog_tamper.entry import Integrity, chain_hash, split
+from fapilog_tamper.entry import GENESIS, Integrity, chain_hash, split
 from fapilog_tamper.errors import FormatError
 from fapilog_tamper.verify.control import CONTROL_START, control_notes, read_control
 from fapilog_tamper.verify.deep import inspect_payload
 from fapilog_tamper.verify.macs import GoodPath, MacJudge, Recent
 from fapilog_tamper.verify.report import Code
+from fapilog_tamper.verify.source import has_hole
 from fapilog_tamper.verify.spans import Expectation, LineResult, Recorder, Span, Torn
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ __all__ = ["LineChecker"]
 
 MAX_SPANS: Final = 20_000
 _BATCH: Final = 256
-_SECTOR: Final = 512
-_ZEROS: Final = re.compile(rb"\x00+")
+_HOLE: Final = "a hole of zeros in the line"
 
 
 class LineChecker:
@@ -72,9 +71,11 @@ class LineChecker:
         self._flush_blanks()
         if block.kind == "end" and self._may_be_torn():
             out.torn = Torn(out.lines, "the last line has no newline", partial=True)
+        elif block.hole and self._may_be_torn():
+            out.torn = Torn(out.lines, _HOLE)
         else:
             what = "longer than any entry can be" if block.kind == "long" else "without the newline at its end"
-            self._record.defect(Code.LINE_MALFORMED, f"a line {what}")
+            self._malformed_line(Code.LINE_MALFORMED, f"a line {what}")
 
     def result(self) -> LineResult:
         """Return what was found; nothing can be fed afterwards."""
@@ -111,8 +112,8 @@ class LineChecker:
                 self._blanks.append(self._out.lines)
             else:
                 self._flush_blanks()
-                if b"\x00" in line and self._may_be_torn() and _has_hole(line, offset):
-                    self._out.torn = Torn(self._out.lines, "a hole of zeros in the line")
+                if b"\x00" in line and self._may_be_torn() and has_hole(line, offset):
+                    self._out.torn = Torn(self._out.lines, _HOLE)
                     return
                 self._check_line(line)
             offset += len(line) + 1
@@ -139,6 +140,7 @@ class LineChecker:
         done = len(chains)
         self._batch = min(2 * self._batch, _BATCH) if done == count else max(1, done)
         if done:
+            self._malformed = 0
             span.last_chain, span.last_seq, span.last_event = chains[-1], seq + done - 1, seq + done - 1
             self._out.lines += done
             span.last_line = self._out.lines
@@ -159,8 +161,7 @@ class LineChecker:
         lines = self._out.lines
         for line in self._blanks:
             self._out.lines = line
-            self._record.defect(Code.LINE_MALFORMED, "a blank line")
-            self._malformed += 1
+            self._malformed_line(Code.LINE_MALFORMED, "a blank line")
         self._blanks.clear()
         self._out.lines = lines
 
@@ -187,6 +188,10 @@ class LineChecker:
         code, message = _classify(raw), error.message
         if code is Code.INTEGRITY_MISSING:
             message = "a line without an integrity block"
+        self._malformed_line(code, message)
+
+    def _malformed_line(self, code: Code, message: str) -> None:
+        """Report a line that is no entry, and count it: it may stand for an entry that was there."""
         self._record.defect(code, message)
         self._malformed += 1
         if self._span is None:
@@ -211,6 +216,9 @@ class LineChecker:
     def _check_place(self, block: Integrity) -> bool:
         """Check seq and link; False when a finding was made of them."""
         span = self._span
+        if block.seq == 1 and block.prev_chain_hash != GENESIS:
+            self._record.defect(Code.LINK_BROKEN, "entry 1 is linked to an entry before it", 1)
+            return False
         if span is None or self._expect.export:
             return True
         expected = span.last_seq + 1
@@ -302,11 +310,6 @@ class LineChecker:
         if facts.timestamp is not None:
             out.first_ts = facts.timestamp if out.first_ts is None else min(out.first_ts, facts.timestamp)
             out.last_ts = facts.timestamp if out.last_ts is None else max(out.last_ts, facts.timestamp)
-
-
-def _has_hole(line: bytes, offset: int) -> bool:
-    """Tell whether zeros in the line end where a disk's sector ends, as they do where a page was never written."""
-    return any((offset + zeros.end()) % _SECTOR == 0 for zeros in _ZEROS.finditer(line))
 
 
 def _classify(raw: bytes) -> Code:

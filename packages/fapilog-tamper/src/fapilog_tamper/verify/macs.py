@@ -72,7 +72,7 @@ class MacJudge:
             if span.keyed or self._keyed_before:
                 self._record.defect(Code.MAC_MISSING, "an unkeyed entry behind keyed ones", block.seq)
             else:
-                self._record.lead(self._record.out.lines, self._record.out.lines, block.seq)
+                span.lead(self._record.out.lines, self._record.out.lines, block.seq)
             return
         status = check_tag(
             self._keyring,
@@ -106,7 +106,7 @@ class MacJudge:
         """Count entries that took the good path; the span is at the last of them."""
         out = self._record.out
         if span.key_id is None:
-            self._record.lead(out.lines - count + 1, out.lines, span.last_seq - count + 1)
+            span.lead(out.lines - count + 1, out.lines, span.last_seq - count + 1)
         elif path.status is TagStatus.VALID:
             out.tally.valid[span.key_id] += count
             span.authenticated = span.last_seq

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["HeadView", "Overview", "Problem", "ScopeView", "SegmentView", "StreamView", "take_overview"]
 
 SCHEMA_VERSION: Final = "1.0"
-
 _WINDOW: Final = 1 << 16
 
 
@@ -184,7 +183,6 @@ def _view_segment(segment: Segment) -> SegmentView:
     blocks = [block for block in (first, last) if block is not None]
     mixed = len({block.stream for block in blocks}) > 1
     last_seq = None if mixed else reading.last_seq
-    manifest = segment.manifest
     return SegmentView(
         file=segment.file,
         stream=blocks[0].stream if blocks else None,
@@ -195,7 +193,7 @@ def _view_segment(segment: Segment) -> SegmentView:
         compression=reading.packing,
         algos=_distinct(block.algo for block in blocks),
         key_ids=_distinct(block.key_id for block in blocks),
-        manifest=None if manifest is None else str(manifest.path),
+        manifest=None if segment.manifest is None else str(segment.manifest.path),
         mixed=mixed,
         problem="; ".join(reading.problems) or None,
     )

@@ -6,6 +6,7 @@ At most a few tasks per worker are under way at once, so that a folder of any si
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import sys
 import threading
 from collections import deque
@@ -40,7 +41,10 @@ def check_segments(
     """
     if executor is None and jobs < 2:  # noqa: PLR2004
         for task in tasks:
-            yield check_segment(task, tick)
+            result = check_segment(task, tick)
+            yield result
+            if result.interrupted:
+                raise KeyboardInterrupt
         return
     with _pool(jobs, executor) as pool:
         waiting: deque[tuple[SegmentTask, list[Future[SegmentResult]]]] = deque()
@@ -60,8 +64,18 @@ def _pool(jobs: int, executor: Executor | None) -> Iterator[Executor]:
     # fork starts fastest, but a forked child of a process with threads may hang on a lock that nobody will release.
     lone = threading.active_count() == 1 and sys.platform == "linux"
     context = multiprocessing.get_context("fork" if lone else "spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_ignore_interrupts)
+    try:
         yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C, which reaches the whole process group, to the process that called."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _submit(pool: Executor, task: SegmentTask, jobs: int) -> list[Future[SegmentResult]]:

@@ -27,8 +27,9 @@ __all__ = [
 
 SCHEMA_VERSION: Final = "1.0"
 
-MAX_FINDINGS: Final = 1000
-"""Findings of one segment that are kept one by one; the others are counted."""
+MAX_FINDINGS: Final = 200
+"""Findings of one segment that are kept, for each code and key; the others are counted. Counting them all together
+would let many findings of one kind push out the one that decides the outcome."""
 
 
 class Outcome(StrEnum):
@@ -195,7 +196,11 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class StreamReport:
-    """What was seen of one stream. `authenticated_through` is the last seq that a valid mac covers, 0 for none."""
+    """What was seen of one stream.
+
+    `authenticated_through` is the last seq that a valid mac covers, with all before it; 0 for none, and where the
+    chain is broken.
+    """
 
     stream: str
     first_seq: int
@@ -263,9 +268,8 @@ class VerifyReport:
             "not_checked": list(self.not_checked),
             "duration_seconds": round(self.duration, 6),
         }
-        # A file name that is no text must not make the report unprintable.
-        text = json.dumps(members, ensure_ascii=False, indent=2)
-        return text.encode("utf-8", "replace").decode("utf-8")
+        # ASCII only: a report may hold file names, and a terminal that shows it would obey control characters.
+        return json.dumps(members, indent=2)
 
 
 def append_finding(findings: list[Finding], finding: Finding) -> bool:
@@ -280,7 +284,7 @@ def append_finding(findings: list[Finding], finding: Finding) -> bool:
         if same and finding.line is not None and finding.line == (last.last_line or last.line or 0) + 1:
             findings[-1] = replace(last, last_line=finding.line)
             return True
-    if len(findings) >= MAX_FINDINGS:
+    if sum((one.code, one.key_id) == (finding.code, finding.key_id) for one in findings) >= MAX_FINDINGS:
         return False
     findings.append(finding)
     return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from fapilog_tamper.encoding import b64url_encode
+from fapilog_tamper.encoding import MAX_SEQ, b64url_encode
 from fapilog_tamper.verify.claims import Claim, check_claims, gather_claims, judge_head, judge_manifest
 from fapilog_tamper.verify.ends import close_stream
 from fapilog_tamper.verify.lookup import Lookup
@@ -35,6 +35,7 @@ class ScopeCheck:
         self._options = options
         self._tally = tally
         self._lookup = Lookup()
+        self._missing = Code.ENTRIES_MISSING if options.export else Code.SEGMENT_MISSING
         self.findings = list(scope.findings)
         self.notes = list(scope.notes)
         self.streams: list[StreamReport] = []
@@ -46,7 +47,9 @@ class ScopeCheck:
         self._manifests = {id(found): judge_manifest(found, keyring, tally) for found in scope.manifests}
         self._keyed = self._keyed_from()
         self._heads = {
-            id(found): judge_head(found, keyring, tally, keyed=found.head.stream in self._keyed)
+            id(found): judge_head(
+                found, keyring, tally, keyed=self._keyed.get(found.head.stream, MAX_SEQ) <= found.head.seq
+            )
             for found in scope.heads
         }
         for judged in (*self._manifests.values(), *self._heads.values()):
@@ -54,7 +57,9 @@ class ScopeCheck:
                 self.findings.append(judged.finding)
         self._claims: dict[str, list[Claim]] = defaultdict(list)
         for claim in gather_claims(scope, self._heads, self._manifests):
-            self._claims[claim.stream].append(claim)
+            # What an export lies beside says nothing about what it should hold.
+            if not options.export or (claim.source == "head" and claim.binding):
+                self._claims[claim.stream].append(claim)
         self.tasks = [self._task(segment) for segment in scope.segments]
 
     def _keyed_from(self) -> dict[str, int]:
@@ -140,16 +145,17 @@ class ScopeCheck:
             self.findings += compare_manifest(segment.file, result, found.manifest)
 
     def _check_unpaired(self, by_stream: dict[str, list[tuple[Path, Span, SegmentResult]]]) -> None:
-        pruned = {
-            found.head.stream: found.head.first_seq for found in self._scope.heads if self._heads[id(found)].proven
-        }
+        heads = [one for one in self._scope.heads if self._heads[id(one)].finding is None]
+        pruned = {one.head.stream: one.head.first_seq for one in heads}
         for found in self._scope.unpaired:
+            if self._manifests[id(found)].finding is not None:
+                continue
             manifest = found.manifest
             spans = by_stream.get(manifest.stream, [])
             held = any(span.first_seq <= manifest.first_seq <= span.last_seq for _, span, _ in spans)
             if not held and pruned.get(manifest.stream, 1) <= manifest.last_seq:
                 text = f"entries {manifest.first_seq} to {manifest.last_seq} have a manifest and no segment"
-                self.findings.append(Finding(Code.SEGMENT_MISSING, text, str(found.path), seq=manifest.first_seq))
+                self.findings.append(Finding(self._missing, text, str(found.path), seq=manifest.first_seq))
 
     def _check_stream(self, path: StreamPath) -> None:
         # 5. The chain, as it was walked.
@@ -157,7 +163,7 @@ class ScopeCheck:
         self.findings += path.findings
         self.notes += path.notes
         # 6. What others say of it.
-        self.findings += check_claims(path, claims, self._scope, self._lookup)
+        self.findings += check_claims(path, claims, self._scope, self._lookup, self._missing)
         self._check_origin(path)
         sealed = self._check_seals(path)
         # 7. and 8. Keys and end.
@@ -197,7 +203,7 @@ class ScopeCheck:
             span = path.pieces[0].span
             expected, found = str(first_seq), str(path.first_seq)
             self.findings.append(
-                Finding(Code.SEGMENT_MISSING, text, span.file, span.first_line, path.first_seq, expected, found)
+                Finding(self._missing, text, span.file, span.first_line, path.first_seq, expected, found)
             )
 
     def _check_seals(self, path: StreamPath) -> int:
@@ -219,7 +225,7 @@ class ScopeCheck:
         own = [claim for claim in claims if claim.source == "head" and claim.binding]
         if own:
             text = f"stream {stream} has no entry, where its head speaks of entry {own[0].seq}"
-            self.findings.append(Finding(Code.SEGMENT_MISSING, text, own[0].file, seq=own[0].seq))
+            self.findings.append(Finding(self._missing, text, own[0].file, seq=own[0].seq))
         elif self._scope.whole and self._options.stream is None and claims[0].source == "another stream":
             text = f"nothing is here of stream {stream}, of which this file speaks"
             self.findings.append(Finding(Code.STREAM_MISSING, text, claims[0].file, seq=claims[0].seq))

@@ -64,30 +64,31 @@ class SegmentResult:
     error: tuple[Code, str] | None = None
     damaged: bool = False
     live: bool = False
+    interrupted: bool = False
 
 
 def check_segment(task: SegmentTask, tick: Callable[[int], None] | None = None) -> SegmentResult:
     """Check one segment, or the part of it between `start` and `end`; `tick` hears how many bytes were read."""
     try:
-        with _open(task.path) as source:
+        with _open(task.path, tick) as source:
             if task.hash_only:
                 return _hash(source)
             if task.trust_hash and task.manifest is not None:
-                trusted = _by_hash(source, task, task.manifest, tick)
+                trusted = _by_hash(source, task, task.manifest)
                 if trusted is not None:
                     return trusted
-            return _by_lines(source, task, tick)
+            return _by_lines(source, task)
     except SourceError as error:
         return SegmentResult(error=(_code(error), str(error)), damaged=error.damaged)
 
 
-def _open(path: Path) -> AbstractContextManager[Source]:
+def _open(path: Path, tick: Callable[[int], None] | None) -> AbstractContextManager[Source]:
     """Open a segment; one that vanished is looked for once more under its other names: compression replaces files."""
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 (unlike Path.exists it raises for no path)
         for other in (Path(f"{path}.gz"), Path(f"{path}.zst")):
-            if other.is_file():
-                return open_source(other)
-    return open_source(path)
+            if os.path.isfile(other):  # noqa: PTH113 (see above)
+                return open_source(other, tick)
+    return open_source(path, tick)
 
 
 def _code(error: SourceError) -> Code:
@@ -97,9 +98,8 @@ def _code(error: SourceError) -> Code:
 class _Hashed:
     """Chunks on their way to the checker, counted and hashed."""
 
-    def __init__(self, chunks: Iterator[bytes], *, hashed: bool, tick: Callable[[int], None] | None = None) -> None:
+    def __init__(self, chunks: Iterator[bytes], *, hashed: bool) -> None:
         self._chunks = chunks
-        self._tick = tick
         self._hash = sha256() if hashed else None
         self.size = 0
 
@@ -108,8 +108,6 @@ class _Hashed:
             self.size += len(chunk)
             if self._hash is not None:
                 self._hash.update(chunk)
-            if self._tick is not None:
-                self._tick(len(chunk))
             yield chunk
 
     def digest(self) -> bytes | None:
@@ -123,14 +121,12 @@ def _hash(source: Source) -> SegmentResult:
     return SegmentResult(size_bytes=hashed.size, file_sha256=hashed.digest())
 
 
-def _by_hash(
-    source: Source, task: SegmentTask, manifest: Manifest, tick: Callable[[int], None] | None
-) -> SegmentResult | None:
+def _by_hash(source: Source, task: SegmentTask, manifest: Manifest) -> SegmentResult | None:
     """Take the segment as its signed manifest describes it, if its bytes are those; control entries are read."""
-    hashed = _Hashed(source.chunks(manifest.size_bytes), hashed=True, tick=tick)
+    hashed = _Hashed(source.chunks(manifest.size_bytes), hashed=True)
     lines = LineResult()
     try:
-        for block in whole_lines(iter(hashed)):
+        for block in whole_lines(hashed):
             if CONTROL_START in block.data:
                 _read_controls(block.data, lines, task.expect.file)
             lines.lines += block.data.count(b"\n")
@@ -139,8 +135,6 @@ def _by_hash(
     if hashed.size != manifest.size_bytes or hashed.digest() != manifest.file_sha256:
         return None
     lines.spans.append(_span_of(manifest, task.expect.file))
-    if manifest.key_id is None:
-        lines.unkeyed_lead = (1, lines.lines, manifest.first_seq)
     return SegmentResult(lines, "signed hash", hashed.size, hashed.digest())
 
 
@@ -175,25 +169,29 @@ def _span_of(manifest: Manifest, file: str) -> Span:
         key_id=manifest.key_id,
         key_ids=[] if manifest.key_id is None else [manifest.key_id],
         file=file,
+        unkeyed_lead=(1, manifest.record_count, manifest.first_seq) if manifest.key_id is None else None,
     )
 
 
-def _by_lines(source: Source, task: SegmentTask, tick: Callable[[int], None] | None) -> SegmentResult:
+def _by_lines(source: Source, task: SegmentTask) -> SegmentResult:
     checker = LineChecker(task.keyring, task.expect)
     if source.packing == "plain":
         chunks = source.plain_chunks(task.start, source.size if task.end is None else min(task.end, source.size))
     else:
         chunks = source.chunks(None if task.manifest is None else max(task.manifest.size_bytes, 1))
     whole = task.start == 0 and task.end is None
-    hashed = _Hashed(chunks, hashed=task.manifest is not None and whole, tick=tick)
-    error, damaged = None, False
+    hashed = _Hashed(chunks, hashed=task.manifest is not None and whole)
+    result = SegmentResult(checked="lines")
     try:
-        for block in whole_lines(iter(hashed), task.start):
+        for block in whole_lines(hashed, task.start):
             checker.feed(block)
     except SourceError as problem:
-        error, damaged = (_code(problem), str(problem)), problem.damaged
-    digest = None if error else hashed.digest()
-    result = SegmentResult(checker.result(), "lines", hashed.size, digest, error, damaged)
+        result.error, result.damaged = (_code(problem), str(problem)), problem.damaged
+    except KeyboardInterrupt:
+        result.interrupted = True
+    result.lines, result.size_bytes = checker.result(), hashed.size
+    if result.error is None and not result.interrupted:
+        result.file_sha256 = hashed.digest()
     if result.lines.torn is not None and result.lines.torn.partial and _is_live(source):
         # The writer had not finished its last write when the file was opened.
         result.lines.torn, result.live = None, True
@@ -242,7 +240,7 @@ def _is_clean(part: SegmentResult) -> bool:
 def _follows(before: LineResult, after: LineResult) -> bool:
     last, first = before.spans[0], after.spans[0]
     linked = first.first_seq == last.last_seq + 1 and first.first_prev == last.last_chain
-    return linked and first.stream == last.stream and not (last.keyed and after.unkeyed_lead)
+    return linked and first.stream == last.stream and not (last.keyed and first.unkeyed_lead)
 
 
 def _append(whole: SegmentResult, part: SegmentResult) -> None:
@@ -257,10 +255,9 @@ def _append(whole: SegmentResult, part: SegmentResult) -> None:
     into.notes += [replace(note, line=(note.line or 0) + shift) for note in lines.notes]
     into.seals += [replace(seal, line=seal.line + shift) for seal in lines.seals]
     into.tally.add(lines.tally)
-    if lines.unkeyed_lead is not None:
-        first, last, seq = lines.unkeyed_lead
-        lead = into.unkeyed_lead or (first + shift, last + shift, seq)
-        into.unkeyed_lead = (lead[0], last + shift, lead[2])
+    if more.unkeyed_lead is not None:
+        first, last, seq = more.unkeyed_lead
+        span.lead(first + shift, last + shift, seq)
     into.lines += lines.lines
     whole.size_bytes += part.size_bytes
     into.first_ts = min((ts for ts in (into.first_ts, lines.first_ts) if ts is not None), default=None)

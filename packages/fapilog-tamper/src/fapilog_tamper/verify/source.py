@@ -8,6 +8,7 @@ unpacks to more than a limit. `whole_lines` cuts the bytes at newlines. What the
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 import zlib
@@ -21,10 +22,20 @@ else:
     from backports import zstd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["MAX_LINE", "Block", "ExtraBytesError", "Source", "SourceError", "open_source", "read_small", "whole_lines"]
+__all__ = [
+    "MAX_LINE",
+    "Block",
+    "ExtraBytesError",
+    "Source",
+    "SourceError",
+    "has_hole",
+    "open_source",
+    "read_small",
+    "whole_lines",
+]
 
 CHUNK: Final = 1 << 16
 """Bytes of one read: larger ones leave the processor's cache, smaller ones cost calls."""
@@ -37,6 +48,9 @@ _UNPACK_RATIO: Final = 1000
 _WINDOW_LOG: Final = 25
 """A zstd window of 32 MiB: what `zstd -19` makes is smaller, what a bomb asks for is larger."""
 
+_SHOWN: Final = 256
+_SECTOR: Final = 512
+_ZEROS: Final = re.compile(rb"\x00+")
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 
@@ -64,6 +78,7 @@ class Source:
     fd: int
     size: int
     packing: str
+    tick: Callable[[int], None] | None = None
 
     def chunks(self, limit: int | None = None) -> Iterator[bytes]:
         """Yield the unpacked bytes; `limit` bounds their number where the caller knows how many there should be.
@@ -82,6 +97,8 @@ class Source:
             if not chunk:
                 raise SourceError("the file became shorter while it was read")
             start += len(chunk)
+            if self.tick is not None:
+                self.tick(len(chunk))
             yield chunk
 
     def line_start(self, offset: int) -> int:
@@ -103,7 +120,7 @@ class Source:
         total = 0
         for chunk in self.plain_chunks(0, self.size):
             if unpacker.eof:
-                raise ExtraBytesError("bytes stand behind the compressed member", damaged=True)
+                raise ExtraBytesError("bytes stand behind the compressed member")
             for out in _steps(unpacker, chunk):
                 total += len(out)
                 if total > limit:
@@ -114,7 +131,7 @@ class Source:
         if not unpacker.eof:
             raise SourceError(f"the {self.packing} data ends early", damaged=True)
         if unpacker.unused_data:
-            raise ExtraBytesError("bytes stand behind the compressed member", damaged=True)
+            raise ExtraBytesError("bytes stand behind the compressed member")
 
 
 def _zstd_unpacker() -> zstd.ZstdDecompressor:
@@ -154,8 +171,8 @@ def _steps(unpacker: _GzipUnpacker | zstd.ZstdDecompressor, data: bytes) -> Iter
 
 
 @contextmanager
-def open_source(path: Path) -> Iterator[Source]:
-    """Open a regular file for reading.
+def open_source(path: Path, tick: Callable[[int], None] | None = None) -> Iterator[Source]:
+    """Open a regular file for reading; `tick` hears how many stored bytes were read.
 
     Raises:
         SourceError: when it is absent, not regular, or may not be read.
@@ -172,7 +189,7 @@ def open_source(path: Path) -> Iterator[Source]:
             raise SourceError("not a regular file")
         magic = _pread(fd, 4, 0)
         packing = "gzip" if magic.startswith(_GZIP) else "zstd" if magic == _ZSTD else "plain"
-        yield Source(fd, status.st_size, packing)
+        yield Source(fd, status.st_size, packing, tick)
     finally:
         os.close(fd)
 
@@ -201,37 +218,78 @@ def _reason(error: OSError | ValueError) -> str:
 class Block:
     """Some whole lines, or one piece that is no whole line.
 
-    `kind` is "lines" (every line with its newline), "long" (one line too long to hold; `data` is its beginning) or
-    "end" (what stands behind the last newline).
+    `kind` is "lines" (every line with its newline), "long" (one line too long to hold) or "end" (what stands behind
+    the last newline); of the latter two `data` may be the beginning only. `hole`: a long line holds zeros that end
+    where a sector ends.
     """
 
     data: bytes
     offset: int
     kind: str = "lines"
+    hole: bool = False
 
 
-def whole_lines(chunks: Iterator[bytes], offset: int = 0) -> Iterator[Block]:
+def has_hole(data: bytes, offset: int) -> bool:
+    """Tell whether zeros in the data end where a disk's sector ends, as they do where a page was never written."""
+    return any((offset + zeros.end()) % _SECTOR == 0 for zeros in _ZEROS.finditer(data))
+
+
+class _LongLine:
+    """A line too long to hold: its beginning, its size, and whether there is a hole in it."""
+
+    def __init__(self, begin: bytes, offset: int) -> None:
+        self._begin = begin[:_SHOWN]
+        self._offset = offset
+        self.size = 0
+        self._hole = False
+        self._open = False
+        self.take(begin)
+
+    def take(self, piece: bytes) -> None:
+        at = self._offset + self.size
+        # Zeros that reach the end of a piece may go on in the next: where they end is not known yet.
+        closed = piece.rstrip(b"\x00")
+        ended = self._open and bool(closed) and not piece.startswith(b"\x00") and at % _SECTOR == 0
+        self._hole = self._hole or ended or has_hole(closed, at)
+        self._open = len(closed) < len(piece)
+        self.size += len(piece)
+
+    def block(self, kind: str) -> Block:
+        return Block(self._begin, self._offset, kind, self._hole)
+
+
+def whole_lines(chunks: Iterable[bytes], offset: int = 0) -> Iterator[Block]:
     """Cut chunks at newlines; `offset` is where the first chunk stands in the file."""
-    rest, skipping = b"", 0
+    rest = b""
+    long: _LongLine | None = None
     for chunk in chunks:
-        cut = chunk.rfind(b"\n") + 1
-        if skipping:
-            first = chunk.find(b"\n") + 1
-            skipping += first or len(chunk)
-            if not first:
-                continue
-            yield Block(rest, offset, "long")
-            offset, rest, skipping = offset + skipping, b"", 0
-            chunk, cut = chunk[first:], cut - first  # noqa: PLW2901
-        if cut:
-            data = rest + chunk[:cut]
-            yield Block(data, offset)
-            offset, rest = offset + len(data), chunk[cut:]
+        piece = chunk
+        if long is None:
+            rest += piece
         else:
-            rest += chunk
+            end = piece.find(b"\n") + 1
+            long.take(piece[:end] if end else piece)
+            if not end:
+                continue
+            yield long.block("long")
+            offset, rest, long = offset + long.size, piece[end:], None
+        cut = rest.rfind(b"\n") + 1
+        if cut:
+            yield from _split_off_long(rest[:cut], offset)
+            offset, rest = offset + cut, rest[cut:]
         if len(rest) > MAX_LINE:
-            rest, skipping = rest[:256], len(rest)
-    if skipping:
-        yield Block(rest, offset, "long")
+            long, rest = _LongLine(rest, offset), b""
+    if long is not None:
+        yield long.block("end")
     elif rest:
         yield Block(rest, offset, "end")
+
+
+def _split_off_long(data: bytes, offset: int) -> Iterator[Block]:
+    """Yield whole lines; only the first can have grown too long, because a chunk is shorter than a line may be."""
+    first = data.find(b"\n") + 1
+    if first > MAX_LINE:
+        yield _LongLine(data[:first], offset).block("long")
+        data, offset = data[first:], offset + first
+    if data:
+        yield Block(data, offset)

@@ -40,7 +40,11 @@ class Expectation:
 
 @dataclass(slots=True)
 class Span:
-    """A run of entries of one stream, each linked to the one before; `broken` where a finding says it is not so."""
+    """A run of entries of one stream, each linked to the one before; `broken` where a finding says it is not so.
+
+    `unkeyed_lead` is the first and last line, and first seq, of unkeyed entries before any keyed one: whether a keyed
+    one stands in an earlier segment is not known here.
+    """
 
     stream: str
     first_seq: int
@@ -60,6 +64,12 @@ class Span:
     key_ids: list[str] = field(default_factory=list)
     broken: bool = False
     file: str = ""
+    unkeyed_lead: tuple[int, int, int] | None = None
+
+    def lead(self, first: int, last: int, seq: int) -> None:
+        """Remember unkeyed entries before any keyed one."""
+        known = self.unkeyed_lead
+        self.unkeyed_lead = (first, last, seq) if known is None else (known[0], last, known[2])
 
     def name_key(self, algo: str, key_id: str | None) -> None:
         """Take over the key of the newest entry."""
@@ -80,11 +90,7 @@ class Torn:
 
 @dataclass(slots=True)
 class LineResult:
-    """All that the lines of a part said.
-
-    `unkeyed_lead` is the first and last line, and first seq, of unkeyed entries before any keyed one: whether a keyed
-    one stands in an earlier segment is not known here.
-    """
+    """All that the lines of a part said."""
 
     spans: list[Span] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -92,7 +98,6 @@ class LineResult:
     suppressed: int = 0
     lines: int = 0
     tally: Tally = field(default_factory=Tally)
-    unkeyed_lead: tuple[int, int, int] | None = None
     seals: list[SealClaim] = field(default_factory=list)
     seals_dropped: int = 0
     spans_dropped: int = 0
@@ -131,8 +136,3 @@ class Recorder:
         """Report a note; beyond a thousand they are dropped."""
         if len(self.out.notes) < MAX_NOTES:
             self.out.notes.append(note)
-
-    def lead(self, first: int, last: int, seq: int) -> None:
-        """Remember unkeyed entries before any keyed one."""
-        lead = self.out.unkeyed_lead
-        self.out.unkeyed_lead = (first, last, seq) if lead is None else (lead[0], last, lead[2])

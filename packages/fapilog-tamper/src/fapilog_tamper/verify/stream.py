@@ -65,6 +65,10 @@ class StreamPath:
         """Return the piece that holds an entry."""
         return next((piece for piece in reversed(self.pieces) if piece.low <= seq <= piece.high), None)
 
+    def is_whole(self) -> bool:
+        """Tell whether the chain has no break from its first entry here to its last."""
+        return self.unbroken_from() == 0 and not self.pieces[0].span.broken
+
     def unbroken_from(self) -> int:
         """Return the index of the piece from which on the chain to the end has no break."""
         start = len(self.pieces) - 1
@@ -83,7 +87,7 @@ def walk_stream(
     path = StreamPath(stream)
     ordered = sorted(spans, key=lambda item: (item[1].first_seq, -item[1].last_seq, item[1].file, item[1].first_line))
     for file, span, result in ordered:
-        _check_lead(path, span, result)
+        _check_lead(path, span)
         path.keyed = path.keyed or span.keyed
         if not path.pieces:
             path.pieces.append(Piece(file, span, result, span.first_seq, span.last_seq))
@@ -94,8 +98,8 @@ def walk_stream(
     return path
 
 
-def _check_lead(path: StreamPath, span: Span, result: SegmentResult) -> None:
-    lead = result.lines.unkeyed_lead
+def _check_lead(path: StreamPath, span: Span) -> None:
+    lead = span.unkeyed_lead
     if path.keyed and lead is not None:
         text = "unkeyed entries behind keyed ones"
         path.findings.append(Finding(Code.MAC_MISSING, text, span.file, lead[0], lead[2], last_line=lead[1]))
