@@ -41,7 +41,9 @@ def test_every_packing_gives_the_same_bytes(pack, tmp_path):
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstd.compress], ids=["gzip", "zstd"])
-@pytest.mark.parametrize("behind", [b"x", b"\n", gzip.compress(b"{}\n", mtime=0), zstd.compress(b"{}\n"), b"\x00" * 70_000])
+@pytest.mark.parametrize(
+    "behind", [b"x", b"\n", gzip.compress(b"{}\n", mtime=0), zstd.compress(b"{}\n"), b"\x00" * 70_000]
+)
 def test_bytes_behind_the_one_member_are_refused(pack, behind, tmp_path):
     path = tmp_path / "segment"
     path.write_bytes(pack(DATA) + behind)

@@ -159,3 +159,40 @@ def test_what_the_writer_put_on_record_is_noted(lines, tmp_path):
             (NoteCode.ADOPTED, 13),
             (NoteCode.LOSS_RECORDED, 14),
         ]
+
+
+def test_a_manifest_of_a_superseded_segment_is_no_rollback(lines, tmp_path):
+    from support.logs import Stream, manifest_of
+
+    from fapilog_tamper.manifest import format_manifest
+
+    taken, _ = go_on(state_behind(lines[3]), [control("restore", lines[3]), *fresh(9)])
+    folder = put(tmp_path / "log", lines, taken)
+    old = Stream("audit", [lines])
+    (folder / f"{old.file(0)}.manifest.json").write_bytes(format_manifest(manifest_of(old, 0, K1)))
+    report = verify_path(folder, keyring=HMAC.keyring)
+    assert report.valid, report.findings
+    assert NoteCode.SUPERSEDED in notes(report)
+
+
+def test_what_may_stand_in_an_unreadable_file_is_not_missing(lines, tmp_path):
+    folder = put(tmp_path / "log", lines[:4], lines[4:8], lines[8:])
+    middle = folder / segment_name("audit", DAY, 1)
+    middle.write_bytes(b"\x1f\x8b\x08\x00 damaged")
+    report = verify_path(folder, keyring=HMAC.keyring)
+    assert report.outcome is Outcome.UNDETERMINED
+    assert codes(report) == [Code.UNREADABLE, Code.ENTRIES_MISSING]
+
+
+def test_heads_of_other_streams_do_not_matter_to_a_file(tmp_path):
+    from support.logs import make_log, write_image
+
+    from fapilog_tamper import Keyring, TrustedKey
+
+    folder = write_image(make_log(HMAC).image, tmp_path / "log")
+    keyring = Keyring([TrustedKey(K1, streams=["audit"])])
+    (folder / ".fapilog" / "other.chainstate").write_bytes(
+        (folder / ".fapilog" / "audit.chainstate").read_bytes().replace(b'"audit"', b'"other"')
+    )
+    assert verify_path(folder / segment_name("audit", DAY, 2), keyring=keyring).valid
+    assert not verify_path(folder, keyring=keyring).valid

@@ -141,11 +141,17 @@ def check_claims(path: StreamPath, claims: list[Claim], scope: Scope, lookup: Lo
         piece = path.piece_of(claim.seq)
         if piece is not None:
             chain = lookup.chain(piece.path, piece.span, claim.seq)
-            if chain is not None and chain != claim.chain_hash:
+            if chain is not None and chain != claim.chain_hash and not _is_superseded(path, claim, lookup):
                 findings.append(_differs(claim, piece, chain))
         elif claim.seq > path.last_seq and (claim.binding or _is_gone(path, claim, scope)):
             findings.append(_ends_early(claim, path, missing))
     return findings
+
+
+def _is_superseded(path: StreamPath, claim: Claim, lookup: Lookup) -> bool:
+    """Tell whether a claim speaks of an entry that a recovery or a restore, on record, took the place of."""
+    pieces = [piece for piece in path.superseded if piece.span.first_seq <= claim.seq <= piece.span.last_seq]
+    return any(lookup.chain(piece.path, piece.span, claim.seq) == claim.chain_hash for piece in pieces)
 
 
 def _is_gone(path: StreamPath, claim: Claim, scope: Scope) -> bool:

@@ -78,6 +78,7 @@ class Scope:
     unpaired: list[FoundManifest] = field(default_factory=list)
     siblings: list[Integrity] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+    listed: bool = True
     findings: list[Finding] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
@@ -111,10 +112,11 @@ def _folder_scope(folder: Path, heads: Sequence[Path]) -> Scope:
     _read_given(scope, heads)
     _read_state(scope, folder / STATE_FOLDER)
     names = _list_folder(scope, folder, is_segment_name, is_manifest_name)
-    for name in names:
+    scope.listed = names is not None
+    for name in names or ():
         if is_manifest_name(name):
             _read_manifest(scope, folder / name)
-    for name in names:
+    for name in names or ():
         if is_segment_name(name):
             _add_segment(scope, folder / name)
     return scope
@@ -133,6 +135,10 @@ def _file_scope(files: Sequence[Path], heads: Sequence[Path], manifest: Path | N
         if manifest or os.path.lexists(sidecar):
             _read_manifest(scope, sidecar)
         _add_segment(scope, path)
+    streams = {segment.first.stream if segment.first else None for segment in scope.segments}
+    if None not in streams:
+        # Heads of streams that were not asked for say nothing about these files.
+        scope.heads = [found for found in scope.heads if found.given or found.head.stream in streams]
     return scope
 
 
@@ -144,7 +150,7 @@ def _read_given(scope: Scope, heads: Sequence[Path]) -> None:
 def _read_state(scope: Scope, folder: Path) -> None:
     if not os.path.lexists(folder):
         return
-    for name in _list_folder(scope, folder, _is_head_name):
+    for name in _list_folder(scope, folder, _is_head_name) or ():
         _read_head(scope, folder / name, given=False)
 
 
@@ -152,8 +158,8 @@ def _is_head_name(name: str) -> bool:
     return parse_head_name(name) is not None
 
 
-def _list_folder(scope: Scope, folder: Path, *wanted: Callable[[str], bool]) -> list[str]:
-    """Return the names of the regular files of a folder that any of `wanted` takes, sorted."""
+def _list_folder(scope: Scope, folder: Path, *wanted: Callable[[str], bool]) -> list[str] | None:
+    """Return the names of the regular files of a folder that any of `wanted` takes, sorted; None if it cannot tell."""
     names: list[str] = []
     try:
         with os.scandir(folder) as entries:
@@ -167,6 +173,7 @@ def _list_folder(scope: Scope, folder: Path, *wanted: Callable[[str], bool]) -> 
                     scope.notes.append(Note(NoteCode.PASSED_OVER, text, entry.path))
     except OSError as error:
         scope.findings.append(Finding(Code.UNREADABLE, f"the folder cannot be listed: {error.strerror}", str(folder)))
+        return None
     return sorted(names)
 
 

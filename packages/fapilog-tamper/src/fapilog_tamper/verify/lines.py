@@ -208,6 +208,7 @@ class LineChecker:
             if chain != block.chain_hash:  # 6.
                 text = "the content of the entry is not what was sealed"
                 self._record.defect(Code.PAYLOAD_CHANGED, text, block.seq)
+                span.changed = True
             else:
                 self._macs.check(block, span)  # 7.
                 self._look_inside(payload, block, control, span)

@@ -35,7 +35,8 @@ class ScopeCheck:
         self._options = options
         self._tally = tally
         self._lookup = Lookup()
-        self._missing = Code.ENTRIES_MISSING if options.export else Code.SEGMENT_MISSING
+        # What may stand in a file that could not be read, or outside an export, is not proven to be missing.
+        self._missing = Code.ENTRIES_MISSING if options.export or not scope.listed else Code.SEGMENT_MISSING
         self.findings = list(scope.findings)
         self.notes = list(scope.notes)
         self.streams: list[StreamReport] = []
@@ -104,7 +105,7 @@ class ScopeCheck:
             self.not_checked.append(f"{segment.file}: the verification was interrupted before it")
         self._check_unpaired(by_stream)
         for stream in sorted(by_stream):
-            path = walk_stream(stream, by_stream[stream], self._lookup, export=self._options.export)
+            path = walk_stream(stream, by_stream[stream], self._lookup, missing=self._missing)
             self._check_stream(path)
         for stream in sorted(set(self._claims) - set(by_stream)):
             self._check_absent(stream, self._claims[stream])
@@ -137,6 +138,8 @@ class ScopeCheck:
         usable = found is not None and judged is not None and judged.finding is None
         if result.error is not None and not (usable and result.damaged):
             code, text = result.error
+            if code is Code.UNREADABLE:
+                self._missing = Code.ENTRIES_MISSING
             self.findings.append(Finding(code, text, segment.file, result.lines.lines + 1))
         if found is None:
             if self._options.require_manifests:

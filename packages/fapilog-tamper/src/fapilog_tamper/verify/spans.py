@@ -42,6 +42,8 @@ class Expectation:
 class Span:
     """A run of entries of one stream, each linked to the one before; `broken` where a finding says it is not so.
 
+    `changed`: an entry in it is not what was sealed.
+
     `unkeyed_lead` is the first and last line, and first seq, of unkeyed entries before any keyed one: whether a keyed
     one stands in an earlier segment is not known here.
     """
@@ -63,6 +65,7 @@ class Span:
     key_id: str | None = None
     key_ids: list[str] = field(default_factory=list)
     broken: bool = False
+    changed: bool = False
     file: str = ""
     unkeyed_lead: tuple[int, int, int] | None = None
 

@@ -6,7 +6,7 @@ overlap or a fork is judged here. The result is the path that counts: which span
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fapilog_tamper.encoding import b64url_encode
@@ -43,6 +43,7 @@ class StreamPath:
     pieces: list[Piece] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    superseded: list[Piece] = field(default_factory=list)
     keyed: bool = False
 
     @property
@@ -66,8 +67,8 @@ class StreamPath:
         return next((piece for piece in reversed(self.pieces) if piece.low <= seq <= piece.high), None)
 
     def is_whole(self) -> bool:
-        """Tell whether the chain has no break from its first entry here to its last."""
-        return self.unbroken_from() == 0 and not self.pieces[0].span.broken
+        """Tell whether the chain has no break and no change from its first entry here to its last."""
+        return self.unbroken_from() == 0 and not any(one.span.broken or one.span.changed for one in self.pieces)
 
     def unbroken_from(self) -> int:
         """Return the index of the piece from which on the chain to the end has no break."""
@@ -81,9 +82,9 @@ class StreamPath:
 
 
 def walk_stream(
-    stream: str, spans: list[tuple[Path, Span, SegmentResult]], lookup: Lookup, *, export: bool
+    stream: str, spans: list[tuple[Path, Span, SegmentResult]], lookup: Lookup, *, missing: Code
 ) -> StreamPath:
-    """Put the spans of a stream in order and judge every seam."""
+    """Put the spans of a stream in order and judge every seam; a hole between them is a finding `missing`."""
     path = StreamPath(stream)
     ordered = sorted(spans, key=lambda item: (item[1].first_seq, -item[1].last_seq, item[1].file, item[1].first_line))
     for file, span, result in ordered:
@@ -92,7 +93,7 @@ def walk_stream(
         if not path.pieces:
             path.pieces.append(Piece(file, span, result, span.first_seq, span.last_seq))
         elif span.first_seq > path.last_seq:
-            _continue(path, Piece(file, span, result, span.first_seq, span.last_seq), export=export)
+            _continue(path, Piece(file, span, result, span.first_seq, span.last_seq), missing)
         else:
             _overlap(path, Piece(file, span, result, span.first_seq, span.last_seq), lookup)
     return path
@@ -105,7 +106,7 @@ def _check_lead(path: StreamPath, span: Span) -> None:
         path.findings.append(Finding(Code.MAC_MISSING, text, span.file, lead[0], lead[2], last_line=lead[1]))
 
 
-def _continue(path: StreamPath, piece: Piece, *, export: bool) -> None:
+def _continue(path: StreamPath, piece: Piece, missing: Code) -> None:
     last, span = path.pieces[-1], piece.span
     hole = span.first_seq - path.last_seq - 1
     defects = last.result.lines.malformed_after + piece.result.lines.malformed_before
@@ -114,11 +115,8 @@ def _continue(path: StreamPath, piece: Piece, *, export: bool) -> None:
         expected, found = b64url_encode(last.span.last_chain), b64url_encode(span.first_prev)
         _report(path, Code.LINK_BROKEN, text, span, expected=expected, found=found)
     if hole and hole != defects:
-        missing = f"entries {path.last_seq + 1} to {span.first_seq - 1} are missing"
-        code = Code.ENTRIES_MISSING if export else Code.SEGMENT_MISSING
-        _report(
-            path, code, f"{missing} before this one", span, expected=str(path.last_seq + 1), found=str(span.first_seq)
-        )
+        text = f"entries {path.last_seq + 1} to {span.first_seq - 1} are missing before this one"
+        _report(path, missing, text, span, expected=str(path.last_seq + 1), found=str(span.first_seq))
     path.pieces.append(piece)
 
 
@@ -140,13 +138,13 @@ def _overlap(path: StreamPath, piece: Piece, lookup: Lookup) -> None:
     if here is None or here.span.broken or piece.span.broken:
         _report_fork(path, piece, fork)
     elif lookup.kind(piece.path, piece.span, fork) in _TAKES_OVER and _joins(path, piece, fork, lookup):
-        _supersede(path, fork, path.last_seq, here.span.file)
-        path.pieces = [old for old in path.pieces if old.low < fork]
-        for old in path.pieces:
-            old.high = min(old.high, fork - 1)
+        _note_superseded(path, fork, path.last_seq, here.span.file)
+        path.superseded += [old for old in path.pieces if old.high >= fork]
+        path.pieces = [replace(old, high=min(old.high, fork - 1)) for old in path.pieces if old.low < fork]
         path.pieces.append(Piece(piece.path, piece.span, piece.result, fork, piece.high))
     elif lookup.kind(here.path, here.span, fork) in _TAKES_OVER:
-        _supersede(path, fork, piece.high, piece.span.file)
+        _note_superseded(path, fork, piece.high, piece.span.file)
+        path.superseded.append(piece)
     else:
         _report_fork(path, piece, fork)
 
@@ -180,7 +178,7 @@ def _joins(path: StreamPath, piece: Piece, fork: int, lookup: Lookup) -> bool:
     return before is not None and chain is not None and chain == lookup.chain(before.path, before.span, fork - 1)
 
 
-def _supersede(path: StreamPath, first: int, last: int, file: str) -> None:
+def _note_superseded(path: StreamPath, first: int, last: int, file: str) -> None:
     text = f"entries {first} to {last} were superseded: the writer went on from entry {first - 1}"
     path.notes.append(Note(NoteCode.SUPERSEDED, text, file, None, first))
 
