@@ -208,7 +208,7 @@ SHAPES = (
     Shape(others=False),
     Shape(head=False, others=False),
     Shape(manifests=False, others=False),
-    Shape(False, False, False),
+    Shape(manifests=False, head=False, others=False),
 )
 
 

@@ -246,7 +246,7 @@ def test_a_closed_stream_is_no_traceback(place: Path, closed: str, code: int) ->
     ("error", "code", "text"),
     [
         (TamperError("it broke.", hint="Mend it."), 2, "error: it broke.\nhint: Mend it.\n"),
-        (TamperError("it broke."), 2, "error: it broke.\n"),
+        (TamperError("it broke."), 2, f"error: it broke.\nhint: {TamperError.default_hint}\n"),
         (KeyboardInterrupt(), 130, "error: interrupted.\n"),
     ],
 )

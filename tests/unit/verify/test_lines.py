@@ -75,7 +75,7 @@ def test_entry_1_has_nothing_before_it(key, tmp_path):
     path = tmp_path / "audit.jsonl"
     path.write_bytes(line)
     report = verify_path(path, keys=None if key is None else [key])
-    assert places(report)[0] == (Code.LINK_BROKEN, 1)
+    assert (Code.LINK_BROKEN, 1) in places(report)
 
 
 @pytest.mark.parametrize(

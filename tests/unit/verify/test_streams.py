@@ -196,3 +196,93 @@ def test_heads_of_other_streams_do_not_matter_to_a_file(tmp_path):
     )
     assert verify_path(folder / segment_name("audit", DAY, 2), keyring=keyring).valid
     assert not verify_path(folder, keyring=keyring).valid
+
+
+@pytest.mark.parametrize("attested", ["head", "manifest", "both"])
+def test_a_forged_recovery_does_not_borrow_the_word_of_the_head(attested, tmp_path):
+    from support.logs import ED, ED_COMMIT, Stream, head_of, manifest_of
+
+    from fapilog_tamper.head import format_head
+    from fapilog_tamper.manifest import format_manifest
+
+    stream = write_stream("audit", ED_COMMIT, segments=1, entries=12)
+    lines = stream.segments[0]
+    state, forged = state_behind(lines[4]), []
+    for one in [control("recovery", lines[4]), *fresh(6)]:
+        line, state = seal(one, state, ED, mac=False)
+        forged.append(line)
+    folder = put(tmp_path / "log", lines, forged)
+    if attested != "manifest":
+        (folder / ".fapilog").mkdir()
+        (folder / ".fapilog" / "audit.chainstate").write_bytes(format_head(head_of(stream, ED)))
+    if attested != "head":
+        old = Stream("audit", [lines])
+        (folder / f"{old.file(0)}.manifest.json").write_bytes(format_manifest(manifest_of(old, 0, ED)))
+    report = verify_path(folder, keyring=ED_COMMIT.keyring)
+    assert codes(report) == [Code.UNAUTHENTICATED_TAIL]
+    assert report.streams[0].authenticated_through == 5
+    assert report.streams[0].end_attested_by is None
+
+
+def test_a_head_that_the_caller_vouches_for_is_not_superseded(lines, tmp_path):
+    from support.logs import Stream, head_of
+
+    from fapilog_tamper.head import format_head
+
+    kept = tmp_path / "kept"
+    kept.write_bytes(format_head(head_of(Stream("audit", [lines], state_behind(lines[-1])), K1)))
+    taken, _ = go_on(state_behind(lines[3]), [control("restore", lines[3]), *fresh(9)])
+    folder = put(tmp_path / "log", lines, taken)
+    assert verify_path(folder, keyring=HMAC.keyring).valid
+    assert Code.ROLLBACK in codes(verify_path(folder, keyring=HMAC.keyring, head=kept))
+
+
+def test_a_broken_seam_ends_what_is_authenticated(lines, tmp_path):
+    other = write_stream("audit", HMAC, segments=1, entries=12, seed=9).segments[0]
+    report = verify_path(put(tmp_path / "log", lines[:4], other[4:]), keyring=HMAC.keyring)
+    assert report.streams[0].authenticated_through == 0
+
+
+def test_a_file_beside_that_cannot_be_placed_may_hold_what_follows(lines, tmp_path):
+    from support.logs import Stream, head_of
+
+    from fapilog_tamper.head import format_head
+
+    folder = put(tmp_path / "log", lines[:8], [b"garbage\n", *lines[8:]])
+    (folder / ".fapilog").mkdir()
+    head = head_of(Stream("audit", [lines], state_behind(lines[-1])), K1)
+    (folder / ".fapilog" / "audit.chainstate").write_bytes(format_head(head))
+    assert verify_path(folder / segment_name("audit", DAY), keyring=HMAC.keyring).valid
+    (folder / segment_name("audit", DAY, 1)).unlink()
+    report = verify_path(folder / segment_name("audit", DAY), keyring=HMAC.keyring)
+    assert codes(report) == [Code.SEGMENT_MISSING]
+
+
+def test_an_interleaved_export_is_held_to_a_given_head_in_the_right_stream(tmp_path):
+    from support.logs import Stream, head_of
+
+    from fapilog_tamper.head import format_head
+
+    first = write_stream("a", HMAC, segments=1, entries=4).segments[0]
+    second = write_stream("b", HMAC, segments=1, entries=4).segments[0]
+    kept = tmp_path / "kept"
+    kept.write_bytes(format_head(head_of(Stream("a", [first[:2]], state_behind(first[1])), K1)))
+    export = tmp_path / "export.jsonl"
+    export.write_bytes(b"".join([first[0], second[1], first[1], first[2], first[3]]))
+    report = verify_path(export, keyring=HMAC.keyring, export=True, head=kept)
+    assert Code.ROLLBACK not in codes(report)
+
+
+def test_an_interrupted_run_proves_nothing_missing(tmp_path):
+    from support.logs import make_log, write_image
+
+    from fapilog_tamper import VerifyInterrupted
+
+    folder = write_image(make_log(HMAC).image, tmp_path / "log")
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(VerifyInterrupted) as caught:
+        verify_path(folder, keyring=HMAC.keyring, deep=True, progress=interrupt)
+    assert caught.value.report.outcome is Outcome.UNDETERMINED

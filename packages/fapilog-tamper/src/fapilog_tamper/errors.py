@@ -14,6 +14,8 @@ ever holds key material.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 __all__ = [
     "ConfigError",
     "EncodingError",
@@ -28,43 +30,56 @@ __all__ = [
 class TamperError(Exception):
     """Root of all errors that this package raises on purpose."""
 
+    default_hint: ClassVar[str] = "Look the message up in the documentation."
+
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.default_hint
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}" if self.hint else self.message
+        return f"{self.message} {self.hint}"
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default loses keyword arguments, and verifying workers send errors between processes.
-        return _rebuild, (type(self), self.message, self.hint)
+        return _rebuild, (type(self), self.message, self.hint), self.__dict__
 
 
 class EncodingError(TamperError):
     """Text or bytes are not in the one spelling that is allowed."""
 
+    default_hint = "Use the one spelling that the format allows."
+
 
 class FormatError(EncodingError):
     """An entry, a head or a manifest breaks the format, or (`newer`) is of a version that is not known here."""
 
+    default_hint = "Only what a sealed log wrote can be read; compare it with a backup."
     newer: bool = False
 
 
 class PayloadError(TamperError):
     """Raw payload bytes are not what a sealed log may hold."""
 
+    default_hint = "Pass a mapping instead, and the log writes the bytes."
+
 
 class ConfigError(TamperError):
     """Settings, paths or options cannot work as given."""
+
+    default_hint = "Correct the setting."
 
 
 class SealKeyError(TamperError):
     """A key cannot be found, read, parsed or used."""
 
+    default_hint = "Check the key and its URI."
+
 
 class StoreError(TamperError):
     """The log could not be written or read back."""
+
+    default_hint = "Verify the folder, and open a stream of another name."
 
 
 def _rebuild(kind: type[TamperError], message: str, hint: str) -> TamperError:

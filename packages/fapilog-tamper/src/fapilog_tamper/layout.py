@@ -11,7 +11,7 @@ from datetime import date
 from typing import Final
 
 from fapilog_tamper.errors import EncodingError
-from fapilog_tamper.names import percent_decode, percent_encode
+from fapilog_tamper.names import check_stream, percent_decode, percent_encode
 
 __all__ = [
     "STATE_FOLDER",
@@ -32,7 +32,8 @@ _MANIFEST: Final = ".manifest.json"
 _HEAD: Final = ".chainstate"
 _COMPRESSED: Final = (".gz", ".zst")
 _SEGMENT: Final = re.compile(r"(.+)_(\d{4}-\d\d-\d\d)(?:\.([1-9]\d{0,8}))?\.jsonl", re.ASCII)
-_NOT_A_SEGMENT: Final = re.compile(r"\.manifest\.json|\.tmp|\.torn-[0-9]+", re.ASCII)
+# Only the ending counts: a stream may have ".tmp" or ".jsonl" in its own name.
+_NOT_A_SEGMENT: Final = re.compile(r"(?:\.manifest\.json|\.tmp|\.torn-[0-9]+|\.chainstate|\.lock)\Z", re.ASCII)
 
 
 def segment_name(stream: str, day: date, number: int = 0) -> str:
@@ -87,6 +88,8 @@ def parse_head_name(name: str) -> str | None:
     if not name.endswith(_HEAD):
         return None
     try:
-        return percent_decode(name.removesuffix(_HEAD))
+        stream = percent_decode(name.removesuffix(_HEAD))
+        check_stream(stream)
     except EncodingError:
         return None
+    return stream

@@ -187,3 +187,5 @@ def _check(manifest: Manifest) -> None:
         raise FormatError("signature and signature_algo do not go together.")
     if manifest.signature is None and manifest.signature_key_id is not None:
         raise FormatError("signature_key_id without a signature.")
+    if manifest.signature is not None and manifest.signature_key_id is None and manifest.key_id is None:
+        raise FormatError("a signature under no key.")

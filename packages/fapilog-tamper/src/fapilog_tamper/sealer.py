@@ -8,26 +8,27 @@ verified like anything else; opening such a stream again for writing is refused 
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import orjson
-
-from fapilog_tamper.document import format_time
+from fapilog_tamper.document import Claim, format_time
 from fapilog_tamper.encoding import b64url_encode
 from fapilog_tamper.entry import UNKEYED, ChainState, prepare_seal
-from fapilog_tamper.errors import FormatError, SealKeyError, StoreError
+from fapilog_tamper.errors import ConfigError, FormatError, SealKeyError, StoreError
 from fapilog_tamper.head import Head, format_head, head_message, parse_head, sign_head
 from fapilog_tamper.keys import SigningKey, open_signing_key
 from fapilog_tamper.layout import (
     STATE_FOLDER,
     head_name,
     manifest_name,
+    parse_head_name,
     parse_segment_name,
     plain_name,
     segment_name,
@@ -84,6 +85,7 @@ class SealedLog:
         self._seal = prepare_seal(stream, key)
         self._segment: _OpenSegment | None = None
         self._failed: str | None = None
+        self._pid = os.getpid()
         self._lock: StreamLock | None = StreamLock(state_dir / f"{percent_encode(stream)}.lock")
         try:
             self._head = _read_head(folder, state_dir, stream, key)
@@ -155,13 +157,17 @@ class SealedLog:
             payload = event
         else:
             payload = encode_payload(event, limit=self._limit)
+        stamp = _timestamp(payload)
         with self._mutex:
-            return self._append(payload)
+            return self._append(payload, stamp)
 
-    def _append(self, payload: bytes) -> Receipt:
+    def _append(self, payload: bytes, stamp: str | None) -> Receipt:
         self._require_open()
-        state, segment = self._state, self._segment or self._begin()
+        state = self._state
         line, chain = self._seal(payload, state.seq + 1, state.chain_hash)
+        segment = self._segment or self._begin()
+        # Whatever ends this early, Ctrl-C too, leaves a line that is or is not there: no seq may be given twice.
+        self._failed = "an append was interrupted"
         try:
             write_all(segment.fd, line)
         except OSError as error:
@@ -172,14 +178,20 @@ class SealedLog:
             ) from error
         segment.size += len(line)
         segment.digest.update(line)
-        _note_time(segment, payload)
+        if stamp is not None:
+            segment.first_ts = stamp if segment.first_ts is None else min(segment.first_ts, stamp)
+            segment.last_ts = stamp if segment.last_ts is None else max(segment.last_ts, stamp)
         self._state = ChainState(state.stream, state.seq + 1, chain)
         self._origin = self._origin or chain
+        self._failed = None
         return Receipt(state.stream, state.seq + 1, b64url_encode(chain))
 
     def _require_open(self) -> None:
         if self._lock is None:
             raise StoreError("the log is closed.", hint="Open it again with SealedLog.open.")
+        if os.getpid() != self._pid:
+            text = "the log was opened by the process that this one was forked from."
+            raise StoreError(text, hint="Open a stream of another name after the fork.")
         if self._failed is not None:
             raise StoreError(f"the log takes no more entries after a failed write: {self._failed}.")
 
@@ -209,6 +221,7 @@ class SealedLog:
 
         Raises:
             StoreError: when the end of the log could not be put on the disk; the entries stay where they are.
+            SealKeyError: when the key cannot sign any more.
         """
         with self._mutex:
             lock, self._lock = self._lock, None
@@ -216,7 +229,8 @@ class SealedLog:
                 return
             atexit.unregister(self.close)
             try:
-                if self._segment is not None:
+                # A forked child holds copies: what it would write belongs to its parent.
+                if self._segment is not None and os.getpid() == self._pid:
                     self._close_segment(self._segment)
             except OSError as error:
                 raise StoreError(
@@ -231,6 +245,8 @@ class SealedLog:
             sync_folder(self._folder)
         finally:
             os.close(segment.fd)
+        if segment.size == 0 and self._failed is None:
+            segment.path.unlink()
         if self._failed is not None or self._state.seq < segment.first_seq:
             return
         head = self._next_head(segment)
@@ -250,6 +266,7 @@ class SealedLog:
             segment=segment.path.name,
             offset=segment.size,
             last_updated=format_time(datetime.now(UTC)),
+            others=_others(self._state_dir, state.stream),
         )
 
     def _manifest(self, segment: _OpenSegment, head: Head) -> Manifest:
@@ -270,6 +287,7 @@ class SealedLog:
             file_sha256=segment.digest.digest(),
             algo=UNKEYED if self._key is None else str(self._key.algorithm),
             key_id=None if self._key is None else self._key.key_id,
+            others=head.others,
         )
         return sign_manifest(manifest, self._key)
 
@@ -289,19 +307,26 @@ class SealedLog:
         )
 
 
-def _note_time(segment: _OpenSegment, payload: bytes) -> None:
-    """Keep the least and greatest `timestamp` for the manifest."""
+def _timestamp(payload: bytes) -> str | None:
+    """Return the top-level `timestamp` of a payload, where it is a string."""
     if b'"timestamp":' not in payload:
-        return
-    stamp = orjson.loads(payload).get("timestamp")
-    if isinstance(stamp, str):
-        segment.first_ts = stamp if segment.first_ts is None else min(segment.first_ts, stamp)
-        segment.last_ts = stamp if segment.last_ts is None else max(segment.last_ts, stamp)
+        return None
+    try:
+        stamp = json.loads(payload, parse_int=float).get("timestamp")
+    except (ValueError, RecursionError):
+        return None
+    return stamp if isinstance(stamp, str) else None
 
 
 def _read_head(folder: Path, state_dir: Path, stream: str, key: SigningKey | None) -> Head | None:
     """Return the head of a stream that was closed cleanly, None where there is no stream yet."""
-    segments = sorted(path for path in folder.iterdir() if _stream_of(path) == stream)
+    named = {path: parsed[0] for path in folder.iterdir() if (parsed := parse_segment_name(plain_name(path.name)))}
+    heads = {name for path in state_dir.iterdir() if (name := parse_head_name(path.name))}
+    for other in (set(named.values()) | heads) - {stream}:
+        if other.casefold() == stream.casefold():
+            text = f"stream {stream} differs from stream {other} by case only."
+            raise ConfigError(text, hint="Some file systems cannot tell them apart: use another name.")
+    segments = sorted(path for path, name in named.items() if name == stream and path.stat().st_size)
     path = state_dir / head_name(stream)
     if not path.exists():
         if segments:
@@ -312,13 +337,19 @@ def _read_head(folder: Path, state_dir: Path, stream: str, key: SigningKey | Non
     except FormatError as error:
         raise _not_clean(stream, f"its head {path} is malformed: {error.message}") from error
     _check_key(head, key)
-    _check_closed(head, segments, folder)
+    _check_closed(head, segments)
     return head
 
 
-def _stream_of(path: Path) -> str | None:
-    parsed = parse_segment_name(plain_name(path.name))
-    return None if parsed is None else parsed[0]
+def _others(state_dir: Path, stream: str) -> tuple[Claim, ...]:
+    """Return where the other streams of the folder stand, as their stored heads say."""
+    claims: dict[str, Claim] = {}
+    for path in state_dir.iterdir():
+        if parse_head_name(path.name) not in (None, stream):
+            with suppress(FormatError, OSError):
+                head = parse_head(path.read_bytes())
+                claims[head.stream] = (head.stream, head.seq, head.chain_hash)
+    return tuple(claims[name] for name in sorted(claims) if name != stream)
 
 
 def _not_clean(stream: str, why: str) -> StoreError:
@@ -342,13 +373,13 @@ def _check_key(head: Head, key: SigningKey | None) -> None:
         )
 
 
-def _check_closed(head: Head, segments: list[Path], folder: Path) -> None:
+def _check_closed(head: Head, segments: list[Path]) -> None:
+    ends: list[tuple[int, bytes]] = []
     for path in segments:
-        if not (folder / manifest_name(path.name)).exists():
-            raise _not_clean(head.stream, f"segment {path.name} has no manifest")
-    try:
-        manifest = parse_manifest((folder / manifest_name(head.segment)).read_bytes())
-    except (FormatError, OSError, ValueError) as error:
-        raise _not_clean(head.stream, f"the manifest of {head.segment} cannot be read") from error
-    if (manifest.last_seq, manifest.root_chain_hash) != (head.seq, head.chain_hash):
-        raise _not_clean(head.stream, f"the manifest of {head.segment} does not end where the head does")
+        try:
+            manifest = parse_manifest((path.parent / manifest_name(path.name)).read_bytes())
+        except (FormatError, OSError) as error:
+            raise _not_clean(head.stream, f"segment {path.name} has no manifest that can be read") from error
+        ends.append((manifest.last_seq, manifest.root_chain_hash))
+    if max(ends, default=None) != (head.seq, head.chain_hash):
+        raise _not_clean(head.stream, "its segments do not end where its head does")

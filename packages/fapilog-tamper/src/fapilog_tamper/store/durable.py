@@ -6,6 +6,7 @@ tests can slow and break them.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -24,7 +25,10 @@ def write_all(fd: int, data: bytes) -> None:
     """Write all of `data`. A write may take only a part (full disk, signal), so the rest is offered again."""
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        written = os.write(fd, view)
+        if written == 0:
+            raise OSError(errno.EIO, "nothing was written")
+        view = view[written:]
 
 
 def sync_file(fd: int) -> None:
@@ -59,7 +63,7 @@ def make_folder(folder: Path) -> None:
     """Make a folder and its parents, durably."""
     if folder.is_dir():
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
     sync_folder(folder.parent)
 

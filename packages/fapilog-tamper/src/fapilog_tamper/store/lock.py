@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -26,8 +27,10 @@ class StreamLock:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), FILE_MODE)
         try:
             _lock(self._fd)
-        except OSError:
+        except OSError as error:
             os.close(self._fd)
+            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+                raise
             raise StoreError(
                 f"{path.name.removesuffix('.lock')}: another writer has this stream open.",
                 hint="Close it there, or open a stream of another name here.",

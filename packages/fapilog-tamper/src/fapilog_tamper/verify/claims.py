@@ -18,6 +18,7 @@ from fapilog_tamper.verify.tags import TagStatus, Tally, check_tag
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fapilog_tamper.entry import Integrity
     from fapilog_tamper.head import Head
     from fapilog_tamper.keys.keyring import Keyring
     from fapilog_tamper.manifest import Manifest
@@ -33,7 +34,7 @@ class Claim:
     """Somebody says: `stream` has an entry `seq` with this chain hash.
 
     `source` is "head", "manifest" or "another stream"; `proven`: the signature over it holds. `binding`: the stream
-    must reach that entry even where the caller gave only some of its files.
+    must reach that entry even where the caller gave only some of its files. `given`: the caller vouches for it.
     """
 
     stream: str
@@ -43,6 +44,7 @@ class Claim:
     file: str
     proven: bool
     binding: bool = True
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,9 @@ def gather_claims(scope: Scope, heads: Mapping[int, Judged], manifests: Mapping[
         judged = heads[id(found)]
         if judged.finding is None:
             head, binding = found.head, scope.whole or found.given
-            claims.append(Claim(head.stream, head.seq, head.chain_hash, "head", found.file, judged.proven, binding))
+            claims.append(
+                Claim(head.stream, head.seq, head.chain_hash, "head", found.file, judged.proven, binding, found.given)
+            )
             claims += [Claim(*other, "another stream", found.file, judged.proven, scope.whole) for other in head.others]
     for document in scope.manifests:
         judged, manifest, file = manifests[id(document)], document.manifest, str(document.path)
@@ -133,32 +137,52 @@ def gather_claims(scope: Scope, heads: Mapping[int, Judged], manifests: Mapping[
     return claims
 
 
-def check_claims(path: StreamPath, claims: list[Claim], scope: Scope, lookup: Lookup, missing: Code) -> list[Finding]:
-    """Hold the claims about one stream against its chain; entries that it should reach and does not are `missing`."""
+def check_claims(
+    path: StreamPath, claims: list[Claim], scope: Scope, lookup: Lookup, missing: Code
+) -> tuple[list[Claim], list[Finding]]:
+    """Hold the claims about one stream against its chain.
+
+    Returns:
+        The claims that hold: only they may authenticate an entry or attest an end. And the findings: `missing` where
+        the stream should reach an entry and does not.
+    """
+    held: list[Claim] = []
     findings: list[Finding] = []
     lookup.fetch((piece.path, piece.span, claim.seq) for claim in claims if (piece := path.piece_of(claim.seq)))
     for claim in claims:
         piece = path.piece_of(claim.seq)
-        if piece is not None:
-            chain = lookup.chain(piece.path, piece.span, claim.seq)
-            if chain is not None and chain != claim.chain_hash and not _is_superseded(path, claim, lookup):
-                findings.append(_differs(claim, piece, chain))
+        chain = None if piece is None else lookup.chain(piece.path, piece.span, claim.seq)
+        if chain == claim.chain_hash:
+            held.append(claim)
+        elif _is_superseded(path, claim, lookup):
+            continue
+        elif piece is not None and chain is not None:
+            findings.append(_differs(claim, piece, chain))
         elif claim.seq > path.last_seq and (claim.binding or _is_gone(path, claim, scope)):
             findings.append(_ends_early(claim, path, missing))
-    return findings
+    return held, findings
 
 
 def _is_superseded(path: StreamPath, claim: Claim, lookup: Lookup) -> bool:
-    """Tell whether a claim speaks of an entry that a recovery or a restore, on record, took the place of."""
+    """Tell whether a claim speaks of an entry that a recovery or a restore, on record, took the place of.
+
+    What the caller vouches for is never excused: that is what a head kept elsewhere is for.
+    """
+    if claim.given:
+        return False
     pieces = [piece for piece in path.superseded if piece.span.first_seq <= claim.seq <= piece.span.last_seq]
     return any(lookup.chain(piece.path, piece.span, claim.seq) == claim.chain_hash for piece in pieces)
 
 
 def _is_gone(path: StreamPath, claim: Claim, scope: Scope) -> bool:
-    """Tell whether entries behind the given files are nowhere: no file beside them begins where they end."""
+    """Tell whether entries behind the given files are nowhere: no file beside them goes on, or may do so."""
     if claim.source != "head":
         return False
-    return not any(first.stream == path.stream and first.seq > path.last_seq for first in scope.siblings)
+    return not any(first is None or _goes_on(first, path) for first in scope.siblings)
+
+
+def _goes_on(first: Integrity, path: StreamPath) -> bool:
+    return first.stream == path.stream and first.seq > path.last_seq
 
 
 def _differs(claim: Claim, piece: Piece, chain: bytes) -> Finding:

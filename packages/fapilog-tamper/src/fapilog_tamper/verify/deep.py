@@ -37,8 +37,10 @@ def inspect_payload(payload: bytes) -> PayloadFacts:
         return seen
 
     try:
-        # Python refuses to read integers of more than 4,300 digits; their value is of no interest here.
-        record = json.loads(payload, object_pairs_hook=pairs, parse_constant=_refuse, parse_int=str)
+        # Given bytes, json would take lone surrogates in UTF-8 for text. As integers, numbers of more than 4,300
+        # digits would be refused; their value is of no interest here.
+        text = payload.decode("utf-8")
+        record = json.loads(text, object_pairs_hook=pairs, parse_constant=_refuse, parse_int=float)
     except (ValueError, RecursionError):
         return PayloadFacts(defect="the payload is not UTF-8 JSON")
     if "integrity" in record:

@@ -40,7 +40,7 @@ def close_stream(
 
     Args:
         path: the stream, walked.
-        claims: what is said of it, refused documents left out.
+        claims: what heads, manifests and other streams say of it and what is so.
         keyring: what the caller trusts; falsy where no key was given.
         sealed_through: the greatest entry that a late seal was found to cover.
         require_end: an end that nobody attests is a finding.

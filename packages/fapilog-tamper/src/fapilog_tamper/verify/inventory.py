@@ -76,7 +76,7 @@ class Scope:
     heads: list[FoundHead] = field(default_factory=list)
     manifests: list[FoundManifest] = field(default_factory=list)
     unpaired: list[FoundManifest] = field(default_factory=list)
-    siblings: list[Integrity] = field(default_factory=list)
+    siblings: list[Integrity | None] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     listed: bool = True
     findings: list[Finding] = field(default_factory=list)
@@ -218,14 +218,14 @@ def _peek(path: Path) -> Integrity | None:
     return None
 
 
-def _peek_siblings(folder: Path, given: Collection[str]) -> list[Integrity]:
+def _peek_siblings(folder: Path, given: Collection[str]) -> list[Integrity | None]:
     """Return the first blocks of the segments beside the given files: what was not asked for is not missing."""
     try:
         segments = [path for path in folder.iterdir() if is_segment_name(path.name)]
         paths = [path for path in segments if os.path.abspath(path) not in given]  # noqa: PTH100 (see take_stock)
     except OSError:
         return []
-    return [first for path in paths if (first := _peek(path)) is not None]
+    return [_peek(path) for path in paths]
 
 
 def _keep_stream(scope: Scope, stream: str) -> None:

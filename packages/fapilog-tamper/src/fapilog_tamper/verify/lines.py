@@ -177,7 +177,7 @@ class LineChecker:
             text = "an entry of another version"
             self._record.defect(Code.VERSION_UNKNOWN, text, block.seq, expected="1", found=str(block.v))
             if ours:
-                self._take(block, None, follows=False)
+                self._take(block, None, follows=False).broken = True
         elif ours:
             self._check_entry(payload, block)
         else:  # 3.
@@ -203,6 +203,7 @@ class LineChecker:
         follows = self._check_place(block)  # 4. and 5.
         kind, control = read_control(payload)
         span = self._take(block, kind, follows=follows)
+        span.broken = span.broken or not follows
         if follows:
             chain = chain_hash(block.stream, block.key_id, block.seq, block.prev_chain_hash, payload)
             if chain != block.chain_hash:  # 6.
@@ -248,6 +249,7 @@ class LineChecker:
         if not (follows and joined):
             span.broken, span.authenticated = True, 0
             self._recent.clear()
+        span.scattered = span.scattered or self._out.lines != span.last_line + 1
         span.last_seq, span.last_chain, span.last_line = block.seq, block.chain_hash, self._out.lines
         span.entries += 1
         span.last_event = span.last_event if kind == "seal" else block.seq
@@ -261,7 +263,7 @@ class LineChecker:
         if span is None or block.seq != span.first_seq - 1 or block.chain_hash != span.first_prev:
             return None
         span.first_seq, span.first_prev, span.first_chain = block.seq, block.prev_chain_hash, block.chain_hash
-        span.first_kind, span.first_line = kind, self._out.lines
+        span.first_kind, span.first_line, span.scattered = kind, self._out.lines, True
         span.entries += 1
         span.keyed = span.keyed or block.key_id is not None
         span.last_event = max(span.last_event, 0 if kind == "seal" else block.seq)

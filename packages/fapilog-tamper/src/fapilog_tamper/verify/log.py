@@ -33,7 +33,7 @@ from fapilog_tamper.verify.parallel import check_segments
 from fapilog_tamper.verify.report import Code, FileReport, Finding, Note, StreamReport, VerifyReport
 from fapilog_tamper.verify.scope import ScopeCheck
 from fapilog_tamper.verify.segment import SegmentResult
-from fapilog_tamper.verify.source import Block
+from fapilog_tamper.verify.source import whole_lines
 from fapilog_tamper.verify.spans import Expectation
 from fapilog_tamper.verify.tags import Tally
 from fapilog_tamper.verify.verdict import outcome_of, settle
@@ -116,8 +116,8 @@ def verify_lines(lines: Iterable[bytes], keyring: Keyring | None, *, name: str =
     scope = Scope(name, whole=False, segments=[Segment(Path(name))])
     run.checks.append(ScopeCheck(scope, keyring, run.options, run.tally))
     checker = LineChecker(keyring, Expectation(file=name, torn_behind=None))
-    for line in lines:
-        checker.feed(Block(line, 0))
+    for block in whole_lines(lines):
+        checker.feed(block)
     run.checks[0].results.append(SegmentResult(checker.result(), "lines"))
     return run.report()
 

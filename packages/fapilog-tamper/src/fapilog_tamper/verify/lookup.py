@@ -1,8 +1,8 @@
 """Finding single entries again: the chain hash at a seq, read from the segment that holds it.
 
 Claims of heads, manifests, other streams and late seals mostly speak of the ends of segments, which are known; for
-the others a segment is scanned once more for all the lines that are asked for. Only segments without a finding are
-asked, so the line number of a seq is known.
+the others a segment is scanned once more for all the lines that are asked for. Only spans whose entries stand line by
+line are asked, so that the line number of a seq is known.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Lookup:
         """Read all the entries asked for, each file once."""
         lines: dict[tuple[Path, str], dict[int, int]] = defaultdict(dict)
         for path, span, seq in wanted:
-            if not span.broken and self._at_hand(span, seq) is None and (span.file, seq) not in self._known:
+            if span.in_order() and self._at_hand(span, seq) is None and (span.file, seq) not in self._known:
                 lines[path, span.file][span.first_line + seq - span.first_seq] = seq
         for (path, file), numbers in lines.items():
             self._read(path, file, numbers)
@@ -42,7 +42,7 @@ class Lookup:
     def chain(self, path: Path, span: Span, seq: int) -> bytes | None:
         """Return the chain hash of entry `seq`, None where it cannot be told."""
         at_hand = self._at_hand(span, seq)
-        if at_hand is not None or span.broken:
+        if at_hand is not None or not span.in_order():
             return at_hand
         self.fetch([(path, span, seq)])
         return self._known.get((span.file, seq), (None, None))[0]
@@ -51,7 +51,7 @@ class Lookup:
         """Return what kind of control entry `seq` is, None for an ordinary entry."""
         if seq == span.first_seq and span.first_kind is not None:
             return span.first_kind
-        if (span.file, seq) not in self._known and not span.broken:
+        if (span.file, seq) not in self._known and span.in_order():
             self._read(path, span.file, {span.first_line + seq - span.first_seq: seq})
         return self._known.get((span.file, seq), (None, None))[1]
 

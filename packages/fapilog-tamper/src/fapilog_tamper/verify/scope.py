@@ -97,6 +97,8 @@ class ScopeCheck:
     def finish(self) -> None:
         """Judge what the results say together."""
         by_stream: dict[str, list[tuple[Path, Span, SegmentResult]]] = defaultdict(list)
+        if len(self.results) < len(self._scope.segments) or any(result.interrupted for result in self.results):
+            self._missing = Code.ENTRIES_MISSING
         for segment, result in zip(self._scope.segments, self.results, strict=False):
             self._take(segment, result)
             for span in result.lines.spans:
@@ -144,12 +146,14 @@ class ScopeCheck:
         if found is None:
             if self._options.require_manifests:
                 self.findings.append(Finding(Code.MANIFEST_MISSING, "the segment has no manifest", segment.file))
-        elif usable and result.checked == "lines" and not self._options.export:
+        elif usable and result.checked == "lines" and not self._options.export and not result.interrupted:
             self.findings += compare_manifest(segment.file, result, found.manifest)
 
     def _check_unpaired(self, by_stream: dict[str, list[tuple[Path, Span, SegmentResult]]]) -> None:
         heads = [one for one in self._scope.heads if self._heads[id(one)].finding is None]
-        pruned = {one.head.stream: one.head.first_seq for one in heads}
+        pruned: dict[str, int] = {}
+        for one in heads:
+            pruned[one.head.stream] = max(one.head.first_seq, pruned.get(one.head.stream, 1))
         for found in self._scope.unpaired:
             if self._manifests[id(found)].finding is not None:
                 continue
@@ -166,13 +170,12 @@ class ScopeCheck:
         self.findings += path.findings
         self.notes += path.notes
         # 6. What others say of it.
-        self.findings += check_claims(path, claims, self._scope, self._lookup, self._missing)
+        held, findings = check_claims(path, claims, self._scope, self._lookup, self._missing)
+        self.findings += findings
         self._check_origin(path)
         sealed = self._check_seals(path)
         # 7. and 8. Keys and end.
-        closing = close_stream(
-            path, claims, self._keyring, sealed_through=sealed, require_end=self._options.require_end
-        )
+        closing = close_stream(path, held, self._keyring, sealed_through=sealed, require_end=self._options.require_end)
         self.findings += closing.findings
         self.notes += closing.notes
         self.not_checked += closing.not_checked

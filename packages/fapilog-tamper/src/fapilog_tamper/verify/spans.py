@@ -42,7 +42,7 @@ class Expectation:
 class Span:
     """A run of entries of one stream, each linked to the one before; `broken` where a finding says it is not so.
 
-    `changed`: an entry in it is not what was sealed.
+    `changed`: an entry in it is not what was sealed. `scattered`: its entries do not stand line by line.
 
     `unkeyed_lead` is the first and last line, and first seq, of unkeyed entries before any keyed one: whether a keyed
     one stands in an earlier segment is not known here.
@@ -66,6 +66,7 @@ class Span:
     key_ids: list[str] = field(default_factory=list)
     broken: bool = False
     changed: bool = False
+    scattered: bool = False
     file: str = ""
     unkeyed_lead: tuple[int, int, int] | None = None
 
@@ -73,6 +74,10 @@ class Span:
         """Remember unkeyed entries before any keyed one."""
         known = self.unkeyed_lead
         self.unkeyed_lead = (first, last, seq) if known is None else (known[0], last, known[2])
+
+    def in_order(self) -> bool:
+        """Tell whether entry `first_seq + n` stands in line `first_line + n`."""
+        return not (self.broken or self.scattered)
 
     def name_key(self, algo: str, key_id: str | None) -> None:
         """Take over the key of the newest entry."""

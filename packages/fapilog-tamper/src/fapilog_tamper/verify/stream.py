@@ -26,13 +26,14 @@ _TAKES_OVER = ("recovery", "restore")
 
 @dataclass(slots=True)
 class Piece:
-    """The part of a span that counts: entries `low` to `high`."""
+    """The part of a span that counts: entries `low` to `high`; `linked` to the piece before it."""
 
     path: Path
     span: Span
     result: SegmentResult
     low: int
     high: int
+    linked: bool = True
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ class StreamPath:
         start = len(self.pieces) - 1
         while start > 0 and not self.pieces[start].span.broken:
             before = self.pieces[start - 1]
-            if before.high != self.pieces[start].low - 1:
+            if before.high != self.pieces[start].low - 1 or not self.pieces[start].linked:
                 break
             start -= 1
         return start
@@ -114,6 +115,7 @@ def _continue(path: StreamPath, piece: Piece, missing: Code) -> None:
         text = "the segment is not linked to the entry before it"
         expected, found = b64url_encode(last.span.last_chain), b64url_encode(span.first_prev)
         _report(path, Code.LINK_BROKEN, text, span, expected=expected, found=found)
+        piece.linked = False
     if hole and hole != defects:
         text = f"entries {path.last_seq + 1} to {span.first_seq - 1} are missing before this one"
         _report(path, missing, text, span, expected=str(path.last_seq + 1), found=str(span.first_seq))

@@ -12,6 +12,7 @@ from fapilog_tamper.canonical import canonicalize
 from fapilog_tamper.entry import chain_hash, mac_message, split
 from fapilog_tamper.errors import ConfigError, FormatError
 from fapilog_tamper.verify.log import PathLike, verify_lines, verify_path
+from fapilog_tamper.verify.source import MAX_LINE
 from fapilog_tamper.verify.tags import TagStatus, check_tag
 
 if TYPE_CHECKING:
@@ -46,12 +47,13 @@ class Verifier:
         (or it is unkeyed and no key was given). An entry without a mac of its own is never True in a keyed stream:
         only the chain can show it. Never raises for a bad record.
         """
+        line = _line(record)
         try:
-            payload, block = split(_line(record))
+            payload, block = split(line)
         except FormatError:
             return False
         chain = chain_hash(block.stream, block.key_id, block.seq, block.prev_chain_hash, payload)
-        if block.v != 1 or chain != block.chain_hash:
+        if len(line) > MAX_LINE or block.v != 1 or chain != block.chain_hash:
             return False
         if block.key_id is None:
             return self._keyring is None
