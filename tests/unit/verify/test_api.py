@@ -286,7 +286,8 @@ def test_records_are_verified_one_by_one(lines):
 @pytest.mark.parametrize(
     "record",
     [
-        b"", b"{}", "", "[]", {}, {"integrity": {}}, {"integrity": None}, "\ud800", {"integrity": {"status": "unsealed"}},
+        b"", b"{}", "", "[]", {}, {"integrity": {}}, {"integrity": None}, "\ud800",
+        {"integrity": {"status": "unsealed"}},
         {"integrity": {"v": 1, "stream": 5}}, {"integrity": {"v": {1}}}, b"\x00" * 50, {1: 2, "integrity": []},
     ],
 )  # fmt: skip

@@ -124,7 +124,7 @@ HINTS: Final[dict[Code, str]] = {
     Code.KEY_UNKNOWN: "Give the key with --key or --trust.",
     Code.UNKEYED: "Anyone could have written this stream; if it was meant to be keyed, it was replaced.",
     Code.UNAUTHENTICATED_TAIL: "The last entries chain, but no mac, seal, manifest or head covers them.",
-    Code.TORN_TAIL: "A crash leaves such an end; opening the log for writing recovers it.",
+    Code.TORN_TAIL: "A crash leaves such an end; all before it was checked. Keep the file as it is.",
     Code.MANIFEST_MISSING: "Drop --require-manifests, or ask for the manifest of this segment.",
     Code.STREAM_MISSING: "Another stream says that this one exists: ask for its files.",
     Code.END_NOT_ATTESTED: "Give a head with --head, or drop --require-end.",

@@ -142,7 +142,9 @@ class ScopeCheck:
             code, text = result.error
             if code is Code.UNREADABLE:
                 self._missing = Code.ENTRIES_MISSING
-            self.findings.append(Finding(code, text, segment.file, result.lines.lines + 1))
+            self.findings.append(
+                Finding(code, text, segment.file, result.lines.lines + 1 if result.lines.lines else None)
+            )
         if found is None:
             if self._options.require_manifests:
                 self.findings.append(Finding(Code.MANIFEST_MISSING, "the segment has no manifest", segment.file))

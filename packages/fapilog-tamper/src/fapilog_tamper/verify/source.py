@@ -248,7 +248,8 @@ class _LongLine:
     def take(self, piece: bytes) -> None:
         at = self._offset + self.size
         # Zeros that reach the end of a piece may go on in the next: where they end is not known yet.
-        closed = piece.rstrip(b"\x00")
+        # Stripping looks at byte after byte; a file of zeros only would take minutes.
+        closed = b"" if piece.count(0) == len(piece) else piece.rstrip(b"\x00")
         ended = self._open and bool(closed) and not piece.startswith(b"\x00") and at % _SECTOR == 0
         self._hole = self._hole or ended or has_hole(closed, at)
         self._open = len(closed) < len(piece)
