@@ -58,8 +58,8 @@ def read_seal(control: dict[str, object], block: Integrity, line: int, keyring: 
     if not isinstance(key_id, str) or keyring is None or keyring.get(key_id) is None:
         return None
 
-    def defect(code: Code, message: str) -> SealClaim:
-        return SealClaim(0, b"", str(key_id), line, block.seq, code, message)
+    def defect(code: Code, message: str, of: int = 0) -> SealClaim:
+        return SealClaim(of, b"", str(key_id), line, block.seq, code, message)
 
     if type(seq) is not int or not 1 <= seq < block.seq or mac is None or chain is None or len(chain) != _CHAIN_SIZE:
         return defect(Code.MAC_INVALID, "a seal that speaks of no earlier entry")
@@ -77,7 +77,7 @@ def read_seal(control: dict[str, object], block: Integrity, line: int, keyring: 
     if status is TagStatus.EXPIRED:
         return defect(Code.KEY_EXPIRED, f"a seal by key {key_id}, which is not trusted for entry {seq}")
     if status is not TagStatus.VALID:
-        return defect(Code.MAC_INVALID, f"the seal of entry {seq} does not hold under key {key_id}")
+        return defect(Code.MAC_INVALID, f"the seal of entry {seq} does not hold under key {key_id}", seq)
     return SealClaim(seq, chain, key_id, line, block.seq)
 
 

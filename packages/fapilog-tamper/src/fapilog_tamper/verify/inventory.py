@@ -230,8 +230,13 @@ def _peek_siblings(folder: Path, given: Collection[str]) -> list[Integrity | Non
 
 def _keep_stream(scope: Scope, stream: str) -> None:
     scope.segments = [segment for segment in scope.segments if _may_hold(segment, stream)]
-    scope.manifests = [found for found in scope.manifests if found.manifest.stream == stream]
-    scope.heads = [found for found in scope.heads if found.head.stream == stream]
+    # What the documents of other streams say of this one is kept.
+    scope.manifests = [one for one in scope.manifests if _speaks_of(stream, one.manifest)]
+    scope.heads = [one for one in scope.heads if _speaks_of(stream, one.head)]
+
+
+def _speaks_of(stream: str, document: Head | Manifest) -> bool:
+    return document.stream == stream or any(name == stream for name, _, _ in document.others)
 
 
 def _may_hold(segment: Segment, stream: str) -> bool:

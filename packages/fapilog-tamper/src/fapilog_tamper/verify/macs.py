@@ -119,6 +119,8 @@ class MacJudge:
         claim = read_seal(control, block, out.lines, self._keyring)
         if claim is None:
             return
+        if claim.defect is Code.MAC_INVALID and claim.seq:
+            out.tally.seals[claim.key_id] += 1
         if claim.defect is not None:
             self._record.defect(claim.defect, claim.message, block.seq, key_id=claim.key_id)
             return

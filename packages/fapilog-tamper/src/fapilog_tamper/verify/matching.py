@@ -18,8 +18,6 @@ __all__ = ["compare_manifest"]
 
 def compare_manifest(file: str, result: SegmentResult, manifest: Manifest) -> list[Finding]:
     """Return one finding that names every member of the manifest which the segment does not bear out."""
-    if result.error is not None and not result.damaged:
-        return []
     differences = list(_differences(result, manifest))
     if not differences:
         return []

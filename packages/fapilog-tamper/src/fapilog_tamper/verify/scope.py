@@ -59,9 +59,13 @@ class ScopeCheck:
         self._claims: dict[str, list[Claim]] = defaultdict(list)
         for claim in gather_claims(scope, self._heads, self._manifests):
             # What an export lies beside says nothing about what it should hold.
-            if not options.export or (claim.source == "head" and claim.binding):
+            wanted = not options.export or (claim.source == "head" and claim.binding)
+            if wanted and self._is_asked_for(claim.stream):
                 self._claims[claim.stream].append(claim)
         self.tasks = [self._task(segment) for segment in scope.segments]
+
+    def _is_asked_for(self, stream: str) -> bool:
+        return self._options.stream in (None, stream)
 
     def _keyed_from(self) -> dict[str, int]:
         """Return, by stream, the least seq at which the beginning of a segment or a manifest shows a key."""
@@ -136,20 +140,23 @@ class ScopeCheck:
     def _check_manifest(self, segment: Segment, result: SegmentResult) -> None:
         # 4. A damaged file is no longer what its manifest describes; without a manifest nothing more can be said.
         found = segment.manifest
-        judged = None if found is None else self._manifests[id(found)]
-        usable = found is not None and judged is not None and judged.finding is None
-        if result.error is not None and not (usable and result.damaged):
-            code, text = result.error
-            if code is Code.UNREADABLE:
-                self._missing = Code.ENTRIES_MISSING
-            self.findings.append(
-                Finding(code, text, segment.file, result.lines.lines + 1 if result.lines.lines else None)
-            )
-        if found is None:
+        usable = found is not None and self._manifests[id(found)].finding is None
+        if result.error is not None:
+            self._report_error(segment, result, usable=usable)
+        elif found is None:
             if self._options.require_manifests:
                 self.findings.append(Finding(Code.MANIFEST_MISSING, "the segment has no manifest", segment.file))
-        elif usable and result.checked == "lines" and not self._options.export and not result.interrupted:
+        elif usable and result.checked == "lines" and not (self._options.export or result.interrupted):
             self.findings += compare_manifest(segment.file, result, found.manifest)
+
+    def _report_error(self, segment: Segment, result: SegmentResult, *, usable: bool) -> None:
+        code, text = result.error or (Code.UNREADABLE, "")
+        if result.damaged and usable:
+            code, text = Code.MANIFEST_MISMATCH, f"not the file that its manifest describes: {text}"
+        if code is Code.UNREADABLE:
+            self._missing = Code.ENTRIES_MISSING
+        line = result.lines.lines + 1 if result.lines.lines else None
+        self.findings.append(Finding(code, text, segment.file, line))
 
     def _check_unpaired(self, by_stream: dict[str, list[tuple[Path, Span, SegmentResult]]]) -> None:
         heads = [one for one in self._scope.heads if self._heads[id(one)].finding is None]
@@ -157,7 +164,7 @@ class ScopeCheck:
         for one in heads:
             pruned[one.head.stream] = max(one.head.first_seq, pruned.get(one.head.stream, 1))
         for found in self._scope.unpaired:
-            if self._manifests[id(found)].finding is not None:
+            if self._manifests[id(found)].finding is not None or not self._is_asked_for(found.manifest.stream):
                 continue
             manifest = found.manifest
             spans = by_stream.get(manifest.stream, [])

@@ -122,12 +122,13 @@ class Source:
             if unpacker.eof:
                 raise ExtraBytesError("bytes stand behind the compressed member")
             for out in _steps(unpacker, chunk):
+                # What is too much is handed over first, so that its lines are looked at and can be named.
+                yield out
                 total += len(out)
                 if total > limit:
                     raise SourceError(
                         f"unpacks to more than the {limit} bytes that were expected at most", damaged=True
                     )
-                yield out
         if not unpacker.eof:
             raise SourceError(f"the {self.packing} data ends early", damaged=True)
         if unpacker.unused_data:

@@ -29,7 +29,7 @@ def settle(findings: Sequence[Finding], tally: Tally) -> list[Finding]:
         for finding in findings
         if not (finding.key_id in wrong and finding.code in _KEY_CODES | {Code.UNAUTHENTICATED_TAIL})
     ]
-    kept += [_wrong_key(key_id, tally.invalid[key_id]) for key_id in wrong]
+    kept += [_wrong_key(key_id, tally.invalid[key_id] + tally.seals[key_id]) for key_id in wrong]
     kept += [_unknown_key(key_id, count) for key_id, count in sorted(tally.unknown.items())]
     ordered = sorted(kept, key=lambda one: (one.file or "", one.line or 0, one.seq or 0, one.code.value, one.message))
     return [replace(one, hint=one.hint or HINTS[one.code]) for one in ordered]
