@@ -128,7 +128,7 @@ class Walk:
         self._charge(len(text) >> 6)
         return self._text(text)
 
-    _SCALARS: ClassVar[tuple[tuple[type | tuple[type, ...], Callable[[Walk, Any, int], Plain]], ...]] = (
+    _SCALARS: ClassVar[tuple[tuple[type | tuple[type, ...], Callable[..., Plain]], ...]] = (
         (Enum, _enum),  # before str and int, which an Enum may also be
         (str, _str),
         (int, _int),
