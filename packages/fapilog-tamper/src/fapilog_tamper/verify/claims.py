@@ -6,7 +6,7 @@ changed. Only a claim whose signature holds authenticates entries or attests an 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fapilog_tamper.encoding import b64url_encode
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from fapilog_tamper.entry import Integrity
     from fapilog_tamper.head import Head
-    from fapilog_tamper.keys.keyring import Keyring
+    from fapilog_tamper.keys.keyring import Keyring, TrustedKey
     from fapilog_tamper.manifest import Manifest
     from fapilog_tamper.verify.inventory import FoundHead, FoundManifest, Scope
     from fapilog_tamper.verify.lookup import Lookup
@@ -35,6 +35,7 @@ class Claim:
 
     `source` is "head", "manifest" or "another stream"; `proven`: the signature over it holds. `binding`: the stream
     must reach that entry even where the caller gave only some of its files. `given`: the caller vouches for it.
+    `reach` is the first entry that the key of the signature may speak for.
     """
 
     stream: str
@@ -45,14 +46,24 @@ class Claim:
     proven: bool
     binding: bool = True
     given: bool = False
+    reach: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the signature of a document is worth: `proven`, or not known, or refused by `finding`."""
+    """What the signature of a document is worth: it holds under `key`, or is not known, or is refused by `finding`."""
 
-    proven: bool = False
+    key: TrustedKey | None = None
     finding: Finding | None = None
+
+    @property
+    def proven(self) -> bool:
+        """True where the signature holds."""
+        return self.key is not None
+
+    def speaks_for(self, stream: str, first: int, last: int) -> bool:
+        """Tell whether the signature holds and its key is trusted for these entries."""
+        return self.key is not None and self.key.covers(stream, first) and self.key.covers(stream, last)
 
 
 def judge_head(found: FoundHead, keyring: Keyring | None, tally: Tally, *, keyed: bool) -> Judged:
@@ -72,7 +83,7 @@ def judge_head(found: FoundHead, keyring: Keyring | None, tally: Tally, *, keyed
         message=head_message(head),
         tag=head.mac,
     )
-    return _judged(status, Code.HEAD_MAC, "head", head.key_id, found.file, head.seq, tally)
+    return _judged(status, Code.HEAD_MAC, "head", head.key_id, found.file, head.seq, tally, keyring)
 
 
 def judge_manifest(found: FoundManifest, keyring: Keyring | None, tally: Tally) -> Judged:
@@ -94,17 +105,17 @@ def judge_manifest(found: FoundManifest, keyring: Keyring | None, tally: Tally) 
         tag=manifest.signature,
     )
     code = Code.MANIFEST_SIGNATURE
-    return _judged(status, code, "manifest", key_id, str(found.path), manifest.last_seq, tally)
+    return _judged(status, code, "manifest", key_id, str(found.path), manifest.last_seq, tally, keyring)
 
 
 def _judged(  # noqa: PLR0917 (one table of what to say)
-    status: TagStatus, code: Code, what: str, key_id: str, file: str, seq: int, tally: Tally
+    status: TagStatus, code: Code, what: str, key_id: str, file: str, seq: int, tally: Tally, keyring: Keyring | None
 ) -> Judged:
     if status is TagStatus.VALID:
         tally.valid[key_id] += 1
-        return Judged(proven=True)
+        return Judged(None if keyring is None else keyring.get(key_id))
     if status is TagStatus.UNKNOWN_KEY:
-        tally.unknown[key_id] += 1
+        tally.add_unknown(key_id)
         return Judged()
     if status is TagStatus.INVALID:
         tally.invalid[key_id] += 1
@@ -121,20 +132,29 @@ def gather_claims(scope: Scope, heads: Mapping[int, Judged], manifests: Mapping[
     """Return all claims of documents whose signature was not refused; documents by their `id`."""
     claims: list[Claim] = []
     for found in scope.heads:
-        judged = heads[id(found)]
+        judged, head, file = heads[id(found)], found.head, found.file
         if judged.finding is None:
-            head, binding = found.head, scope.whole or found.given
-            claims.append(
-                Claim(head.stream, head.seq, head.chain_hash, "head", found.file, judged.proven, binding, found.given)
-            )
-            claims += [Claim(*other, "another stream", found.file, judged.proven, scope.whole) for other in head.others]
+            own = Claim(head.stream, head.seq, head.chain_hash, "head", file, judged.proven)
+            binding = scope.whole or found.given
+            claims.append(replace(own, binding=binding, given=found.given, reach=_reach(judged)))
+            claims += [_of_another(other, judged, file, scope) for other in head.others]
     for document in scope.manifests:
         judged, manifest, file = manifests[id(document)], document.manifest, str(document.path)
         if judged.finding is None:
-            ends = (manifest.stream, manifest.last_seq, manifest.root_chain_hash)
-            claims.append(Claim(*ends, "manifest", file, judged.proven, binding=False))
-            claims += [Claim(*other, "another stream", file, judged.proven, scope.whole) for other in manifest.others]
+            own = Claim(manifest.stream, manifest.last_seq, manifest.root_chain_hash, "manifest", file, judged.proven)
+            claims.append(replace(own, binding=False, reach=_reach(judged)))
+            claims += [_of_another(other, judged, file, scope) for other in manifest.others]
     return claims
+
+
+def _reach(judged: Judged) -> int:
+    return 1 if judged.key is None else judged.key.first_seq
+
+
+def _of_another(other: tuple[str, int, bytes], judged: Judged, file: str, scope: Scope) -> Claim:
+    stream, seq, chain = other
+    proven = judged.speaks_for(stream, seq, seq)
+    return Claim(stream, seq, chain, "another stream", file, proven, binding=scope.whole)
 
 
 def check_claims(
@@ -158,6 +178,9 @@ def check_claims(
             continue
         elif piece is not None and chain is not None:
             findings.append(_differs(claim, piece, chain))
+        elif piece is not None and claim.given:
+            text = f"entry {claim.seq}, of which {claim.file} speaks, could not be looked up"
+            findings.append(Finding(Code.UNREADABLE, text, piece.span.file, None, claim.seq))
         elif claim.seq > path.last_seq and (claim.binding or _is_gone(path, claim, scope)):
             findings.append(_ends_early(claim, path, missing))
     return held, findings

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from fapilog_tamper.canonical import canonicalize
 from fapilog_tamper.encoding import MAX_SEQ, b64url_decode
 from fapilog_tamper.entry import mac_message
 from fapilog_tamper.errors import EncodingError
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
     from fapilog_tamper.entry import Integrity
     from fapilog_tamper.keys.keyring import Keyring
 
-__all__ = ["CONTROL_START", "SealClaim", "control_notes", "read_control", "read_seal"]
+__all__ = ["CONTROL_START", "SealClaim", "control_notes", "is_bare_seal", "read_control", "read_seal"]
 
 CONTROL_START: Final = b'{"sealed_log":{'
 """How the payload of every control entry begins: RFC 8785 text with this one member."""
 
 _CHAIN_SIZE: Final = 32
+_SEAL_MEMBERS: Final = {"kind", "seq", "chain_hash", "key_id", "algo", "mac"}
 _QUOTE: Final = 200
 
 
@@ -35,6 +37,7 @@ class SealClaim:
     key_id: str
     line: int
     own_seq: int
+    stream: str = ""
     defect: Code | None = None
     message: str = ""
 
@@ -59,7 +62,7 @@ def read_seal(control: dict[str, object], block: Integrity, line: int, keyring: 
         return None
 
     def defect(code: Code, message: str, of: int = 0) -> SealClaim:
-        return SealClaim(of, b"", str(key_id), line, block.seq, code, message)
+        return SealClaim(of, b"", str(key_id), line, block.seq, block.stream, code, message)
 
     if type(seq) is not int or not 1 <= seq < block.seq or mac is None or chain is None or len(chain) != _CHAIN_SIZE:
         return defect(Code.MAC_INVALID, "a seal that speaks of no earlier entry")
@@ -78,7 +81,12 @@ def read_seal(control: dict[str, object], block: Integrity, line: int, keyring: 
         return defect(Code.KEY_EXPIRED, f"a seal by key {key_id}, which is not trusted for entry {seq}")
     if status is not TagStatus.VALID:
         return defect(Code.MAC_INVALID, f"the seal of entry {seq} does not hold under key {key_id}", seq)
-    return SealClaim(seq, chain, key_id, line, block.seq)
+    return SealClaim(seq, chain, key_id, line, block.seq, block.stream)
+
+
+def is_bare_seal(payload: bytes, control: dict[str, object]) -> bool:
+    """Tell whether a seal says nothing but what it seals; anything more in it would be content that no mac covers."""
+    return control.keys() == _SEAL_MEMBERS and payload == canonicalize({"sealed_log": control})
 
 
 def _bytes(value: object) -> bytes | None:
@@ -90,7 +98,7 @@ def _bytes(value: object) -> bytes | None:
 
 def control_notes(control: dict[str, object], file: str, line: int, seq: int) -> list[Note]:
     """Return what a reader must know of a control entry."""
-    kind, reason = control.get("kind"), str(control.get("reason", ""))[:_QUOTE]
+    kind, reason = control.get("kind"), _quote(control.get("reason"))
     notes: list[Note] = []
 
     def note(code: NoteCode, message: str) -> None:
@@ -101,12 +109,18 @@ def control_notes(control: dict[str, object], file: str, line: int, seq: int) ->
         first, last = unsigned
         note(NoteCode.ADOPTED, f"entries {first} to {last} were adopted without a mac after a crash")
     if kind == "restore":
-        by = str(control.get("by", "unknown"))[:_QUOTE]
-        lost = control.get("lost_seq")
+        by, lost = _quote(control.get("by")), _quote(control.get("lost_seq"))
         note(NoteCode.RESTORED, f"the log was restored by {by} ({reason}); the refused head spoke of entry {lost}")
     if kind == "gap":
-        note(NoteCode.LOSS_RECORDED, f"{control.get('count')} events were not stored ({reason})")
+        note(NoteCode.LOSS_RECORDED, f"{_quote(control.get('count'))} events were not stored ({reason})")
     return notes
+
+
+def _quote(value: object) -> str:
+    """Return a string or number, cut to size; of a hostile value, a word."""
+    if isinstance(value, str):
+        return value[:_QUOTE]
+    return str(value) if type(value) is int and abs(value) <= MAX_SEQ else "unknown"
 
 
 def _range(value: object) -> tuple[int, int] | None:

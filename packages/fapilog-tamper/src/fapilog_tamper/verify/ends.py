@@ -33,7 +33,7 @@ def close_stream(
     claims: Sequence[Claim],
     keyring: Keyring | None,
     *,
-    sealed_through: int,
+    seals: Sequence[tuple[int, int]],
     require_end: bool,
 ) -> Closing:
     """Judge keys and end of a stream.
@@ -42,10 +42,10 @@ def close_stream(
         path: the stream, walked.
         claims: what heads, manifests and other streams say of it and what is so.
         keyring: what the caller trusts; falsy where no key was given.
-        sealed_through: the greatest entry that a late seal was found to cover.
+        seals: what late seals were found to cover: from the first entry that the key may speak for, to the last.
         require_end: an end that nobody attests is a finding.
     """
-    reached = _authenticated_through(path, claims, sealed_through)
+    reached = _authenticated_through(path, claims, seals)
     attested = _attested_by(path, claims)
     closing = Closing(_report(path, reached if path.is_whole() else 0, attested))
     last = path.pieces[-1].span
@@ -54,6 +54,8 @@ def close_stream(
         closing.notes.append(Note(NoteCode.BEGINS_LATE, text, path.pieces[0].span.file, None, path.first_seq))
         closing.not_checked.append(f"stream {path.stream} before seq {path.first_seq}")
     _judge_keys(path, keyring, reached, closing)
+    if path.keyed:
+        _judge_reach(path, claims, seals, reached, closing)
     if attested is None:
         text = f"the end of stream {path.stream} is not attested: no head or manifest covers entry {path.last_seq}"
         closing.not_checked.append(f"whether stream {path.stream} ends at seq {path.last_seq}")
@@ -89,11 +91,31 @@ def _judge_keys(path: StreamPath, keyring: Keyring | None, reached: int, closing
         closing.findings.append(Finding(Code.UNAUTHENTICATED_TAIL, text, file, line, reached + 1, key_id=last.key_id))
 
 
-def _authenticated_through(path: StreamPath, claims: Sequence[Claim], sealed_through: int) -> int:
+def _judge_reach(
+    path: StreamPath, claims: Sequence[Claim], seals: Sequence[tuple[int, int]], reached: int, closing: Closing
+) -> None:
+    """Find entries that are covered only by keys that may not speak for them: a mac reaches back to its key's first."""
+    tail = path.pieces[path.unbroken_from() :]
+    # What a span's own macs leave uncovered inside it was found at its lines.
+    covered = [(min(piece.span.reach, piece.low), piece.span.authenticated) for piece in tail if piece.span.reach]
+    covered += [*seals, *((claim.reach, claim.seq) for claim in claims if claim.proven)]
+    at = tail[0].low
+    for first, last in sorted(covered):
+        if first > at:
+            break
+        at = max(at, last + 1)
+    if at <= reached:
+        text = f"entry {at} and those behind it are covered only by keys that are not trusted for them"
+        piece = path.piece_of(at)
+        file = path.pieces[-1].span.file if piece is None else piece.span.file
+        closing.findings.append(Finding(Code.UNAUTHENTICATED_TAIL, text, file, None, at))
+
+
+def _authenticated_through(path: StreamPath, claims: Sequence[Claim], seals: Sequence[tuple[int, int]]) -> int:
     """Return the last entry that is covered, in the unbroken chain at the end: a mac speaks of all before it."""
     start = path.unbroken_from()
     tail = path.pieces[start:]
-    reached = max([sealed_through, *(min(piece.span.authenticated, piece.high) for piece in tail)])
+    reached = max([0, *(seq for _, seq in seals), *(min(piece.span.authenticated, piece.high) for piece in tail)])
     for claim in claims:
         if claim.proven and claim.source != "another stream" and tail[0].low <= claim.seq <= path.last_seq:
             reached = max(reached, claim.seq)

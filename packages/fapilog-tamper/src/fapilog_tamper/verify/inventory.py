@@ -8,7 +8,9 @@ manifest belongs to which segment is decided by stream and seq; names only break
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from fapilog_tamper.document import MAX_DOCUMENT
@@ -26,7 +28,7 @@ from fapilog_tamper.layout import (
 )
 from fapilog_tamper.manifest import Manifest, parse_manifest
 from fapilog_tamper.verify.report import Code, Finding, Note, NoteCode
-from fapilog_tamper.verify.source import SourceError, open_source, read_small, whole_lines
+from fapilog_tamper.verify.source import CHUNK, MAX_LINE, SourceError, open_source, read_small, whole_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -150,6 +152,9 @@ def _read_given(scope: Scope, heads: Sequence[Path]) -> None:
 def _read_state(scope: Scope, folder: Path) -> None:
     if not os.path.lexists(folder):
         return
+    if folder.is_symlink():
+        scope.notes.append(Note(NoteCode.PASSED_OVER, "not a regular folder: passed over", str(folder)))
+        return
     for name in _list_folder(scope, folder, _is_head_name) or ():
         _read_head(scope, folder / name, given=False)
 
@@ -211,7 +216,8 @@ def _peek(path: Path) -> Integrity | None:
     """Return the block of a file's first line, where it can be split."""
     try:
         with open_source(path) as source:
-            for block in whole_lines(source.chunks()):
+            # A line that is longer than any entry says nothing; it is not read to its end for that.
+            for block in whole_lines(islice(source.chunks(), MAX_LINE // CHUNK + 2)):
                 return split(block.data[: block.data.find(b"\n") + 1])[1]
     except (SourceError, FormatError):
         pass
@@ -225,7 +231,15 @@ def _peek_siblings(folder: Path, given: Collection[str]) -> list[Integrity | Non
         paths = [path for path in segments if os.path.abspath(path) not in given]  # noqa: PTH100 (see take_stock)
     except OSError:
         return []
-    return [_peek(path) for path in paths]
+    return [_peek(path) for path in paths if _holds_bytes(path)]
+
+
+def _holds_bytes(path: Path) -> bool:
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size > 0
 
 
 def _keep_stream(scope: Scope, stream: str) -> None:

@@ -24,7 +24,7 @@ import orjson
 from fapilog_tamper.encoding import b64url_encode
 from fapilog_tamper.entry import GENESIS, Integrity, chain_hash, split
 from fapilog_tamper.errors import FormatError
-from fapilog_tamper.verify.control import CONTROL_START, control_notes, read_control
+from fapilog_tamper.verify.control import CONTROL_START, control_notes, is_bare_seal, read_control
 from fapilog_tamper.verify.deep import inspect_payload
 from fapilog_tamper.verify.macs import GoodPath, MacJudge, Recent
 from fapilog_tamper.verify.report import Code
@@ -39,6 +39,7 @@ __all__ = ["LineChecker"]
 
 MAX_SPANS: Final = 20_000
 _BATCH: Final = 256
+_MOST_STREAMS: Final = 100
 _HOLE: Final = "a hole of zeros in the line"
 
 
@@ -51,11 +52,12 @@ class LineChecker:
         self._record = Recorder(expect.file, inspected=expect.deep)
         self._out = self._record.out
         self._macs = MacJudge(keyring, self._record, keyed_before=expect.keyed_before)
+        self._recents: dict[str, Recent] = {}
         self._recent = Recent()
         self._spans: dict[str, Span] = {}
         self._span: Span | None = None
         self._malformed = 0
-        self._blanks: list[int] = []
+        self._blanks: tuple[int, int] | None = None
         self._path: GoodPath | None = None
         self._batch = 1
 
@@ -80,7 +82,7 @@ class LineChecker:
     def result(self) -> LineResult:
         """Return what was found; nothing can be fed afterwards."""
         out = self._out
-        if self._blanks and out.torn is None:
+        if self._blanks is not None and out.torn is None:
             out.torn = Torn(self._blanks[0], "blank lines at the end of the file")
         if out.torn is not None:
             out.lines = out.torn.line
@@ -109,7 +111,8 @@ class LineChecker:
         for line in lines:
             self._out.lines += 1
             if not line and self._may_be_torn():
-                self._blanks.append(self._out.lines)
+                line_number = self._out.lines
+                self._blanks = (line_number if self._blanks is None else self._blanks[0], line_number)
             else:
                 self._flush_blanks()
                 if b"\x00" in line and self._may_be_torn() and has_hole(line, offset):
@@ -149,6 +152,14 @@ class LineChecker:
             self._macs.advance(path, span, done)
         return done
 
+    def _recent_of(self, stream: str) -> Recent:
+        """Return the memory of a stream's newest entries: one for a segment, one for each stream of an export."""
+        if not self._expect.export:
+            return self._recent
+        if len(self._recents) > _MOST_STREAMS:
+            self._recents.clear()
+        return self._recents.setdefault(stream, Recent())
+
     def _may_be_torn(self) -> bool:
         behind = self._expect.torn_behind
         last = 0 if self._span is None else self._span.last_seq
@@ -156,14 +167,10 @@ class LineChecker:
 
     def _flush_blanks(self) -> None:
         """Blank lines with something behind them were no torn tail."""
-        if not self._blanks:
+        if self._blanks is None:
             return
-        lines = self._out.lines
-        for line in self._blanks:
-            self._out.lines = line
-            self._malformed_line(Code.LINE_MALFORMED, "a blank line")
-        self._blanks.clear()
-        self._out.lines = lines
+        (first, last), self._blanks = self._blanks, None
+        self._malformed_line(Code.LINE_MALFORMED, "a blank line", first, last)
 
     def _check_line(self, raw: bytes) -> None:
         try:
@@ -190,18 +197,20 @@ class LineChecker:
             message = "a line without an integrity block"
         self._malformed_line(code, message)
 
-    def _malformed_line(self, code: Code, message: str) -> None:
-        """Report a line that is no entry, and count it: it may stand for an entry that was there."""
-        self._record.defect(code, message)
-        self._malformed += 1
+    def _malformed_line(self, code: Code, message: str, first: int | None = None, last: int | None = None) -> None:
+        """Report lines that are no entries, this one if not told else, and count them: they may stand for entries."""
+        count = 1 if first is None or last is None else last - first + 1
+        self._record.defect(code, message, first=first, last=last)
+        self._malformed += count
         if self._span is None:
-            self._out.malformed_before += 1
+            self._out.malformed_before += count
 
     def _check_entry(self, payload: bytes, block: Integrity) -> None:
         if self._expect.export:
             self._span = self._spans.get(block.stream)
         follows = self._check_place(block)  # 4. and 5.
         kind, control = read_control(payload)
+        before = 0 if self._span is None else self._span.last_event
         span = self._take(block, kind, follows=follows)
         span.broken = span.broken or not follows
         if follows:
@@ -212,7 +221,7 @@ class LineChecker:
                 span.changed = True
             else:
                 self._macs.check(block, span)  # 7.
-                self._look_inside(payload, block, control, span)
+                self._look_inside(payload, block, control, span, before)
         self._path = self._macs.good_path(block, span)
 
     def _check_place(self, block: Integrity) -> bool:
@@ -227,8 +236,9 @@ class LineChecker:
         if block.seq == expected:
             if block.prev_chain_hash == span.last_chain:
                 return True
-            links = {"expected": b64url_encode(span.last_chain), "found": b64url_encode(block.prev_chain_hash)}
-            self._record.defect(Code.LINK_BROKEN, "not linked to the entry before it", block.seq, **links)
+            expected_link, found_link = b64url_encode(span.last_chain), b64url_encode(block.prev_chain_hash)
+            text = "not linked to the entry before it"
+            self._record.defect(Code.LINK_BROKEN, text, block.seq, expected=expected_link, found=found_link)
             return False
         if self._malformed and block.seq == expected + self._malformed:
             # The defective lines before stand for the entries between; a second finding would say nothing new.
@@ -248,13 +258,13 @@ class LineChecker:
             return self._prepend(block, kind) or self._begin(block, kind)
         if not (follows and joined):
             span.broken, span.authenticated = True, 0
-            self._recent.clear()
+            self._recent_of(block.stream).clear()
         span.scattered = span.scattered or self._out.lines != span.last_line + 1
         span.last_seq, span.last_chain, span.last_line = block.seq, block.chain_hash, self._out.lines
         span.entries += 1
-        span.last_event = span.last_event if kind == "seal" else block.seq
+        span.last_event = block.seq
         span.name_key(block.algo, block.key_id)
-        self._recent.add(block.seq, [block.chain_hash])
+        self._recent_of(block.stream).add(block.seq, [block.chain_hash])
         return span
 
     def _prepend(self, block: Integrity, kind: str | None) -> Span | None:
@@ -266,7 +276,7 @@ class LineChecker:
         span.first_kind, span.first_line, span.scattered = kind, self._out.lines, True
         span.entries += 1
         span.keyed = span.keyed or block.key_id is not None
-        span.last_event = max(span.last_event, 0 if kind == "seal" else block.seq)
+        span.last_event = max(span.last_event, block.seq)
         return span
 
     def _begin(self, block: Integrity, kind: str | None) -> Span:
@@ -286,20 +296,24 @@ class LineChecker:
             last_chain=block.chain_hash,
             last_line=line,
             first_kind=kind,
-            last_event=0 if kind == "seal" else block.seq,
+            last_event=block.seq,
             file=self._expect.file,
         )
         self._span.name_key(block.algo, block.key_id)
-        self._recent.clear()
-        self._recent.add(block.seq, [block.chain_hash])
+        self._recent_of(block.stream).clear()
+        self._recent_of(block.stream).add(block.seq, [block.chain_hash])
         return self._span
 
-    def _look_inside(self, payload: bytes, block: Integrity, control: dict[str, object] | None, span: Span) -> None:
+    def _look_inside(
+        self, payload: bytes, block: Integrity, control: dict[str, object] | None, span: Span, before: int
+    ) -> None:
         if control is not None:
             for note in control_notes(control, self._expect.file, self._out.lines, block.seq):
                 self._record.note(note)
             if control.get("kind") == "seal":
-                self._macs.check_seal(block, control, span, self._recent)
+                holds = self._macs.check_seal(block, control, span, self._recent_of(block.stream))
+                if holds and is_bare_seal(payload, control):
+                    span.last_event = min(span.last_event, before)
         if self._expect.deep:
             self._inspect(payload, block)
 

@@ -89,12 +89,12 @@ class MacJudge:
         tally, defect = self._record.out.tally, self._record.defect
         if status is TagStatus.VALID:
             tally.valid[key_id] += 1
-            span.authenticated = max(span.authenticated, block.seq)
+            self._authenticate(span, block.seq, key_id)
         elif status is TagStatus.INVALID:
             tally.invalid[key_id] += 1
             defect(Code.MAC_INVALID, f"the mac does not hold under key {key_id}", block.seq, key_id=key_id)
         elif status is TagStatus.UNKNOWN_KEY:
-            tally.unknown[key_id] += 1
+            tally.add_unknown(key_id)
         elif status is TagStatus.WRONG_ALGO:
             defect(Code.ALGO_MISMATCH, f"not the algorithm of key {key_id}", block.seq, found=block.algo)
         elif status is TagStatus.EXPIRED:
@@ -111,19 +111,19 @@ class MacJudge:
             out.tally.valid[span.key_id] += count
             span.authenticated = span.last_seq
         elif path.status is TagStatus.UNKNOWN_KEY:
-            out.tally.unknown[span.key_id] += count
+            out.tally.add_unknown(span.key_id, count)
 
-    def check_seal(self, block: Integrity, control: dict[str, object], span: Span, recent: Recent) -> None:
-        """Judge a late seal; of an entry too far back, it is left to whoever can look that up."""
+    def check_seal(self, block: Integrity, control: dict[str, object], span: Span, recent: Recent) -> bool:
+        """Judge a late seal; of an entry too far back, it is left to whoever can look that up. True: its mac holds."""
         out = self._record.out
         claim = read_seal(control, block, out.lines, self._keyring)
         if claim is None:
-            return
+            return False
         if claim.defect is Code.MAC_INVALID and claim.seq:
             out.tally.seals[claim.key_id] += 1
         if claim.defect is not None:
             self._record.defect(claim.defect, claim.message, block.seq, key_id=claim.key_id)
-            return
+            return False
         out.tally.valid[claim.key_id] += 1
         chain = recent.chain(claim.seq)
         if chain is None and len(out.seals) < MAX_SEALS:
@@ -133,7 +133,19 @@ class MacJudge:
         elif chain != claim.chain_hash:
             self._record.defect(Code.MAC_INVALID, f"the seal speaks of another entry {claim.seq}", block.seq)
         else:
-            span.authenticated = max(span.authenticated, claim.seq)
+            self._authenticate(span, claim.seq, claim.key_id)
+        return True
+
+    def _authenticate(self, span: Span, seq: int, key_id: str) -> None:
+        """A mac speaks of all entries before it, back to the first that its key may sign."""
+        trusted = None if self._keyring is None else self._keyring.get(key_id)
+        reach = 1 if trusted is None else trusted.first_seq
+        bare = max(span.authenticated + 1, span.first_seq)
+        if bare < min(reach, seq + 1):
+            text = f"entries {bare} to {min(reach - 1, seq)} are covered only by key {key_id}, trusted from {reach} on"
+            self._record.defect(Code.UNAUTHENTICATED_TAIL, text, bare)
+        span.authenticated = max(span.authenticated, seq)
+        span.reach = min(span.reach or reach, reach)
 
     def good_path(self, block: Integrity, span: Span) -> GoodPath | None:
         """Return the good path behind this entry, None where each line must be judged by itself."""

@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections import Counter
 
 __all__ = [
     "HINTS",
@@ -272,8 +275,10 @@ class VerifyReport:
         return json.dumps(members, indent=2)
 
 
-def append_finding(findings: list[Finding], finding: Finding) -> bool:
+def append_finding(findings: list[Finding], finding: Finding, counts: Counter[tuple[Code, str | None]]) -> bool:
     """Add a finding, joined to the last one where it is the same defect on the next line.
+
+    `counts` is the caller's memory of how many there are of each code and key.
 
     Returns:
         False when the list is full and the finding was dropped: the caller counts it.
@@ -282,9 +287,11 @@ def append_finding(findings: list[Finding], finding: Finding) -> bool:
         last = findings[-1]
         same = (last.code, last.file, last.key_id) == (finding.code, finding.file, finding.key_id)
         if same and finding.line is not None and finding.line == (last.last_line or last.line or 0) + 1:
-            findings[-1] = replace(last, last_line=finding.line)
+            findings[-1] = replace(last, last_line=finding.last_line or finding.line)
             return True
-    if sum((one.code, one.key_id) == (finding.code, finding.key_id) for one in findings) >= MAX_FINDINGS:
+    kind = (finding.code, finding.key_id)
+    if counts[kind] >= MAX_FINDINGS:
         return False
+    counts[kind] += 1
     findings.append(finding)
     return True

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fapilog_tamper.keys.keyring import Keyring
-    from fapilog_tamper.verify.inventory import Scope, Segment
+    from fapilog_tamper.verify.inventory import FoundManifest, Scope, Segment
     from fapilog_tamper.verify.options import VerifyOptions
     from fapilog_tamper.verify.tags import Tally
 
@@ -95,8 +95,16 @@ class ScopeCheck:
             expect=expect,
             keyring=self._keyring,
             manifest=None if found is None else found.manifest,
-            trust_hash=by_hash and found is not None and self._manifests[id(found)].proven,
+            trust_hash=by_hash and found is not None and self._may_stand_for_lines(found),
         )
+
+    def _may_stand_for_lines(self, found: FoundManifest) -> bool:
+        """Tell whether a manifest's key is trusted for all that it describes, and so is the key of its last entry."""
+        manifest, judged = found.manifest, self._manifests[id(found)]
+        if not judged.speaks_for(manifest.stream, manifest.first_seq, manifest.last_seq):
+            return False
+        own = None if self._keyring is None or manifest.key_id is None else self._keyring.get(manifest.key_id)
+        return own is not None and own.covers(manifest.stream, manifest.first_seq)
 
     def finish(self) -> None:
         """Judge what the results say together."""
@@ -182,9 +190,9 @@ class ScopeCheck:
         held, findings = check_claims(path, claims, self._scope, self._lookup, self._missing)
         self.findings += findings
         self._check_origin(path)
-        sealed = self._check_seals(path)
+        seals = self._check_seals(path)
         # 7. and 8. Keys and end.
-        closing = close_stream(path, held, self._keyring, sealed_through=sealed, require_end=self._options.require_end)
+        closing = close_stream(path, held, self._keyring, seals=seals, require_end=self._options.require_end)
         self.findings += closing.findings
         self.notes += closing.notes
         self.not_checked += closing.not_checked
@@ -221,19 +229,22 @@ class ScopeCheck:
                 Finding(self._missing, text, span.file, span.first_line, path.first_seq, expected, found)
             )
 
-    def _check_seals(self, path: StreamPath) -> int:
-        """Hold late seals of entries in other parts or segments against the chain; return the greatest that holds."""
-        reached = 0
+    def _check_seals(self, path: StreamPath) -> list[tuple[int, int]]:
+        """Hold late seals of entries in other parts or segments against the chain; return what they cover."""
+        covered: list[tuple[int, int]] = []
         for piece in path.pieces:
             for seal in piece.result.lines.seals:
+                if seal.stream != path.stream:
+                    continue
                 target = path.piece_of(seal.seq)
                 chain = None if target is None else self._lookup.chain(target.path, target.span, seal.seq)
                 if chain is not None and chain != seal.chain_hash:
                     text = f"the seal speaks of another entry {seal.seq}"
                     self.findings.append(Finding(Code.MAC_INVALID, text, piece.span.file, seal.line, seal.own_seq))
                 elif chain is not None and seal.seq >= path.pieces[path.unbroken_from()].low:
-                    reached = max(reached, seal.seq)
-        return reached
+                    trusted = None if self._keyring is None else self._keyring.get(seal.key_id)
+                    covered.append((1 if trusted is None else trusted.first_seq, seal.seq))
+        return covered
 
     def _check_absent(self, stream: str, claims: list[Claim]) -> None:
         """Judge what is said of a stream of which there is no entry."""

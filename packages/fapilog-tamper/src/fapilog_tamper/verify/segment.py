@@ -19,6 +19,7 @@ from fapilog_tamper.entry import UNKEYED, split
 from fapilog_tamper.errors import FormatError
 from fapilog_tamper.verify.control import CONTROL_START, control_notes, read_control
 from fapilog_tamper.verify.lines import LineChecker
+from fapilog_tamper.verify.macs import MAX_SEALS
 from fapilog_tamper.verify.report import Code
 from fapilog_tamper.verify.source import ExtraBytesError, Source, SourceError, open_source, whole_lines
 from fapilog_tamper.verify.spans import MAX_NOTES, Expectation, LineResult, Span
@@ -164,6 +165,7 @@ def _span_of(manifest: Manifest, file: str) -> Span:
         entries=manifest.record_count,
         keyed=manifest.algo != UNKEYED,
         authenticated=manifest.last_seq,
+        reach=1,
         last_event=manifest.last_seq,
         algo=manifest.algo,
         key_id=manifest.key_id,
@@ -249,11 +251,15 @@ def _append(whole: SegmentResult, part: SegmentResult) -> None:
     span.last_seq, span.last_chain, span.last_line = more.last_seq, more.last_chain, more.last_line + shift
     span.entries += more.entries
     span.authenticated = max(span.authenticated, more.authenticated)
+    span.reach = min(span.reach or more.reach, more.reach or span.reach)
     span.last_event = max(span.last_event, more.last_event)
-    span.algo, span.key_id, span.keyed = more.algo, more.key_id, span.keyed or more.keyed
-    span.key_ids += [key_id for key_id in more.key_ids if key_id not in span.key_ids]
-    into.notes += [replace(note, line=(note.line or 0) + shift) for note in lines.notes]
-    into.seals += [replace(seal, line=seal.line + shift) for seal in lines.seals]
+    for key_id in more.key_ids:
+        span.name_key(more.algo, key_id)
+    span.name_key(more.algo, more.key_id)
+    into.notes += [replace(note, line=(note.line or 0) + shift) for note in lines.notes][: MAX_NOTES - len(into.notes)]
+    seals = [replace(seal, line=seal.line + shift) for seal in lines.seals]
+    into.seals_dropped += max(0, len(into.seals) + len(seals) - MAX_SEALS)
+    into.seals += seals[: MAX_SEALS - len(into.seals)]
     into.tally.add(lines.tally)
     if more.unkeyed_lead is not None:
         first, last, seq = more.unkeyed_lead

@@ -6,6 +6,7 @@ lines report what they find.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -42,6 +43,7 @@ class Expectation:
 class Span:
     """A run of entries of one stream, each linked to the one before; `broken` where a finding says it is not so.
 
+    `authenticated` is the last entry that a mac covers, with all before it back to `reach` (0: no mac held).
     `changed`: an entry in it is not what was sealed. `scattered`: its entries do not stand line by line.
 
     `unkeyed_lead` is the first and last line, and first seq, of unkeyed entries before any keyed one: whether a keyed
@@ -60,6 +62,7 @@ class Span:
     first_kind: str | None = None
     keyed: bool = False
     authenticated: int = 0
+    reach: int = 0
     last_event: int = 0
     algo: str = UNKEYED
     key_id: str | None = None
@@ -123,6 +126,7 @@ class Recorder:
     def __init__(self, file: str, *, inspected: bool) -> None:
         self.file = file
         self.out = LineResult(inspected=inspected)
+        self._counts: Counter[tuple[Code, str | None]] = Counter()
 
     def defect(
         self,
@@ -133,11 +137,14 @@ class Recorder:
         expected: str | None = None,
         found: str | None = None,
         key_id: str | None = None,
+        first: int | None = None,
+        last: int | None = None,
     ) -> None:
-        """Report a finding."""
+        """Report a finding, at the line that is being checked or from line `first` to `last`."""
         out = self.out
-        finding = Finding(code, message, self.file, out.lines, seq, expected=expected, found=found, key_id=key_id)
-        if not append_finding(out.findings, finding):
+        line = out.lines if first is None else first
+        finding = Finding(code, message, self.file, line, seq, expected, found, last_line=last, key_id=key_id)
+        if not append_finding(out.findings, finding, self._counts):
             out.suppressed += 1
 
     def note(self, note: Note) -> None:

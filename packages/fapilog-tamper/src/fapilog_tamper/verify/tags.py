@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fapilog_tamper.keys.keyring import Macs
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from fapilog_tamper.keys.keyring import Keyring
 
 __all__ = ["TagStatus", "Tally", "check_tag"]
+
+
+_MOST_UNKNOWN: Final = 100
+_OTHER_KEYS: Final = "(and others)"
 
 
 class TagStatus(Enum):
@@ -36,11 +40,17 @@ class Tally:
     unknown: Counter[str] = field(default_factory=Counter)
     seals: Counter[str] = field(default_factory=Counter)
 
+    def add_unknown(self, key_id: str, count: int = 1) -> None:
+        """Count entries under a key that was not given; names beyond the first hundred share one count."""
+        known = key_id in self.unknown or len(self.unknown) < _MOST_UNKNOWN
+        self.unknown[key_id if known else _OTHER_KEYS] += count
+
     def add(self, other: Tally) -> None:
         """Add another tally to this one."""
         self.valid.update(other.valid)
         self.invalid.update(other.invalid)
-        self.unknown.update(other.unknown)
+        for key_id, count in other.unknown.items():
+            self.add_unknown(key_id, count)
         self.seals.update(other.seals)
 
     def wrong_keys(self) -> list[str]:

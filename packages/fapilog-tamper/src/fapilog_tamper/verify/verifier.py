@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import math
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from fapilog_tamper.canonical import canonicalize
+from fapilog_tamper.encoding import MAX_SEQ
 from fapilog_tamper.entry import chain_hash, mac_message, split
 from fapilog_tamper.errors import ConfigError, FormatError
 from fapilog_tamper.verify.log import PathLike, verify_lines, verify_path
@@ -28,6 +31,8 @@ A record that passed through JSON is brought back to its line by RFC 8785, which
 entry that was appended as raw bytes in another spelling can be verified as a line only.
 """
 
+_LEVELS: Final = 64
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BLOCK_ORDER: Final = ("v", "stream", "seq", "prev_chain_hash", "chain_hash", "algo", "key_id", "mac")
 
 
@@ -114,12 +119,28 @@ async def run_self_check(
         await asyncio.sleep(interval)
 
 
+def _is_json(value: object, level: int) -> bool:
+    """Tell whether canonical text stands for this value and no other."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        names = [name for name in value if not isinstance(name, str)] if isinstance(value, dict) else []
+        return level < _LEVELS and not names and all(_is_json(one, level + 1) for one in inner)
+    if isinstance(value, str):
+        return value.isascii() or not _SURROGATE.search(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) <= MAX_SEQ)
+
+
 def _line(record: Record) -> bytes:
     """Return the line of a record; of what is none, bytes that no check takes for one."""
     if isinstance(record, str):
         record = record.encode("utf-8", "replace")
     if isinstance(record, bytes):
         return record if record.endswith(b"\n") else record + b"\n"
+    # The writer's encoder takes any value, and two values may have one text: only what JSON can hold is brought back.
+    if not isinstance(record, Mapping) or not _is_json(dict(record), 0):
+        return b"\n"
     members = dict(record)
     block = members.pop("integrity", None)
     payload = canonicalize(members)
