@@ -74,3 +74,13 @@ def test_the_demo_shows_the_changed_byte(tmp_path):
     assert "(exit code 0)" in printed
     assert re.search(r"payload-changed  demo-log/audit_.*\.jsonl:3  seq 3", printed)
     assert "(exit code 1)" in printed
+
+
+def test_the_trust_file_of_the_page_is_read(tmp_path):
+    from fapilog_tamper import Keyring
+    from fapilog_tamper.keys import HmacKey, write_key_files
+
+    text = (ROOT / "docs/reference/keys.md").read_text()
+    write_key_files(tmp_path / "old.jwk", HmacKey("audit-2025", bytes(range(32))))
+    (tmp_path / "trust.json").write_text(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
+    assert Keyring.load(tmp_path / "trust.json").key_ids == ("audit-2025", "audit-2026")

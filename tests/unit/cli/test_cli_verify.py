@@ -242,7 +242,7 @@ def test_a_key_that_others_may_read_is_refused_with_the_command_to_run(place: Pa
     result = call("verify", "log", *KEY)
     assert result.exit_code == 2
     assert result.stderr == (
-        "error: key file hmac.jwk holds a secret and has mode 0644.\nhint: Run: chmod 600 hmac.jwk\n"
+        "error: key file hmac.jwk is read as a private key and has mode 0644.\nhint: Run: chmod 600 hmac.jwk\n"
     )
 
 

@@ -288,7 +288,7 @@ def test_a_secret_that_others_can_touch_is_refused(tmp_path: Path, mode: int) ->
         path.chmod(mode)
         uri = str(KeyURI("file", str(path)))
         for open_key in (open_signing_key, open_verifying_key):
-            with pytest.raises(SealKeyError, match=f"holds a secret and has mode {mode:04o}") as error:
+            with pytest.raises(SealKeyError, match=f"is read as a private key and has mode {mode:04o}") as error:
                 open_key(uri)
             command = error.value.hint.removeprefix("Run: ")
             assert shlex.split(command) == ["chmod", "600", str(path)]

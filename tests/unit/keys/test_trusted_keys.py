@@ -350,7 +350,7 @@ def test_a_trust_file_may_be_read_by_all_but_not_the_secrets_it_names(load: Load
     (tmp_path / "k.jwk").write_text(format_private_jwk(HMAC))
     row = trust(key_id="k", algorithm="HMAC-SHA256", public_key=..., ref="file:k.jwk")
     (tmp_path / "k.jwk").chmod(0o644)
-    with pytest.raises(SealKeyError, match=r"key 1: key file .* holds a secret"):
+    with pytest.raises(SealKeyError, match=r"key 1: key file .* is read as a private key"):
         load(row)
     (tmp_path / "k.jwk").chmod(0o600)
     assert load(row).get("k") == TrustedKey(HMAC)

@@ -86,9 +86,11 @@ class SealedLog:
         self._segment: _OpenSegment | None = None
         self._failed: str | None = None
         self._pid = os.getpid()
+        self._known: set[str] = set()
         self._lock: StreamLock | None = StreamLock(state_dir / f"{percent_encode(stream)}.lock")
         try:
             self._head = _read_head(folder, state_dir, stream, key)
+            self._known = {path.name for path in folder.iterdir() if _stream_of(path) == stream}
         except BaseException:
             self._lock.release()
             raise
@@ -195,9 +197,22 @@ class SealedLog:
         if self._failed is not None:
             raise StoreError(f"the log takes no more entries after a failed write: {self._failed}.")
 
+    def _require_alone(self) -> None:
+        """Notice a writer whose lock lies elsewhere before a seq is given twice."""
+        try:
+            paths = [path for path in self._folder.iterdir() if _stream_of(path) == self._state.stream]
+            new = {path.name for path in paths if path.stat().st_size} - self._known
+        except OSError as error:
+            text = f"a segment in {self._folder} cannot be made: {error.strerror}."
+            raise StoreError(text, hint="Check the folder.") from error
+        if new:
+            text = f"{min(new)} appeared in {self._folder}: another writer, with another state folder, has this stream."
+            raise StoreError(text, hint="Give all writers of a folder one state folder.")
+
     def _begin(self) -> _OpenSegment:
         now = datetime.now(UTC)
         number = 0
+        self._require_alone()
         while True:
             path = self._folder / segment_name(self._state.stream, now.date(), number)
             if (self._folder / manifest_name(path.name)).exists():
@@ -213,6 +228,7 @@ class SealedLog:
             except OSError as error:
                 raise StoreError(f"{path} cannot be made: {error.strerror}.", hint="Check the folder.") from error
         state = self._state
+        self._known.add(path.name)
         self._segment = _OpenSegment(path, fd, format_time(now), state.seq + 1, state.chain_hash, sha256())
         return self._segment
 
@@ -309,7 +325,8 @@ class SealedLog:
 
 def _timestamp(payload: bytes) -> str | None:
     """Return the top-level `timestamp` of a payload, where it is a string."""
-    if b'"timestamp":' not in payload:
+    # In raw bytes a name may be spelled with escapes, and stand before white space.
+    if b"timestamp" not in payload and b"\\u" not in payload:
         return None
     try:
         stamp = json.loads(payload, parse_int=float).get("timestamp")
@@ -320,7 +337,7 @@ def _timestamp(payload: bytes) -> str | None:
 
 def _read_head(folder: Path, state_dir: Path, stream: str, key: SigningKey | None) -> Head | None:
     """Return the head of a stream that was closed cleanly, None where there is no stream yet."""
-    named = {path: parsed[0] for path in folder.iterdir() if (parsed := parse_segment_name(plain_name(path.name)))}
+    named = {path: name for path in folder.iterdir() if (name := _stream_of(path))}
     heads = {name for path in state_dir.iterdir() if (name := parse_head_name(path.name))}
     for other in (set(named.values()) | heads) - {stream}:
         if other.casefold() == stream.casefold():
@@ -339,6 +356,11 @@ def _read_head(folder: Path, state_dir: Path, stream: str, key: SigningKey | Non
     _check_key(head, key)
     _check_closed(head, segments)
     return head
+
+
+def _stream_of(path: Path) -> str | None:
+    parsed = parse_segment_name(plain_name(path.name))
+    return None if parsed is None else parsed[0]
 
 
 def _others(state_dir: Path, stream: str) -> tuple[Claim, ...]:

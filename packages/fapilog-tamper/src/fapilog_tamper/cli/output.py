@@ -186,8 +186,18 @@ def check_output(output: Path, verified: Iterable[Path], read: Iterable[Path]) -
         is_segment_name(name) or is_manifest_name(name) or parse_head_name(name) is not None
     ):
         fail(f"{output} exists and has the name of a part of a log.", "Use another file.")
+    if _has_other_names(output):
+        fail(f"{output} has other names (hard links), and may be a part of the log.", "Use a new file.")
     if _is_folder(output) or not _is_folder(output.parent):
         fail(f"{output} cannot be a file.", "Name a file in a folder that exists.")
+
+
+def _has_other_names(path: Path) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_nlink > 1
 
 
 def _is_folder(path: Path) -> bool:

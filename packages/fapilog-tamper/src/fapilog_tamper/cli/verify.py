@@ -48,7 +48,7 @@ def verify(  # noqa: PLR0913 (every option has a name)
         bool, typer.Option("--require-manifests", help="A segment without a manifest is undetermined.")
     ] = False,
     require_end: Annotated[
-        bool, typer.Option("--require-end", help="A stream whose end no head or manifest attests is undetermined.")
+        bool, typer.Option("--require-end", help="A stream whose end no head attests is undetermined.")
     ] = False,
     heads: Annotated[
         list[Path] | None,

@@ -76,7 +76,7 @@ class KeyFile:
     def _check_private(self) -> None:
         if os.name == "posix" and self.mode & _OTHERS:
             raise SealKeyError(
-                f"{self._source} holds a secret and has mode {stat.S_IMODE(self.mode):04o}.",
+                f"{self._source} is read as a private key and has mode {stat.S_IMODE(self.mode):04o}.",
                 hint=f"Run: chmod 600 {shlex.quote(str(self.path))}",
             )
 

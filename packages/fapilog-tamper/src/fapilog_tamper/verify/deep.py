@@ -51,8 +51,13 @@ def inspect_payload(payload: bytes) -> PayloadFacts:
     timestamp = record.get("timestamp")
     return PayloadFacts(
         duplicate=duplicates[0] if duplicates else None,
-        timestamp=timestamp if isinstance(timestamp, str) else None,
+        timestamp=_text(timestamp) if isinstance(timestamp, str) else None,
     )
+
+
+def _text(value: str) -> str:
+    """Return a string as canonical text has it: lone surrogates become U+FFFD."""
+    return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _refuse(text: str) -> NoReturn:

@@ -43,7 +43,8 @@ def close_stream(
         claims: what heads, manifests and other streams say of it and what is so.
         keyring: what the caller trusts; falsy where no key was given.
         seals: what late seals were found to cover: from the first entry that the key may speak for, to the last.
-        require_end: an end that nobody attests is a finding.
+        require_end: an end that no head attests is a finding. A manifest speaks of its own segment only: who removes
+            the last segments removes their manifests, too.
     """
     reached = _authenticated_through(path, claims, seals)
     attested = _attested_by(path, claims)
@@ -56,15 +57,15 @@ def close_stream(
     _judge_keys(path, keyring, reached, closing)
     if path.keyed:
         _judge_reach(path, claims, seals, reached, closing)
-    if attested is None:
-        text = f"the end of stream {path.stream} is not attested: no head or manifest covers entry {path.last_seq}"
+    if attested is None or (require_end and attested == "manifest"):
+        text = f"the end of stream {path.stream} is not attested: no head covers entry {path.last_seq}"
         closing.not_checked.append(f"whether stream {path.stream} ends at seq {path.last_seq}")
         if require_end:
             closing.findings.append(Finding(Code.END_NOT_ATTESTED, text, last.file, last.last_line, path.last_seq))
         else:
             closing.notes.append(Note(NoteCode.END_OPEN, text, last.file, None, path.last_seq))
     elif attested == "manifest":
-        text = f"whether stream {path.stream} went on behind seq {path.last_seq} in later segments (no head was seen)"
+        text = f"whether stream {path.stream} went on behind seq {path.last_seq} in later segments (no head says so)"
         closing.not_checked.append(text)
     return closing
 

@@ -189,7 +189,11 @@ def _read_head(scope: Scope, path: Path, *, given: bool) -> None:
         scope.findings.append(Finding(Code.UNREADABLE, f"the head cannot be read: {error}", str(path)))
     except FormatError as error:
         code = Code.VERSION_UNKNOWN if error.newer else Code.HEAD_MALFORMED
-        scope.findings.append(Finding(code, f"head: {error.message}", str(path)))
+        hint = ""
+        if given and not error.newer:
+            # What the caller names may be any file: that accuses nobody.
+            code, hint = Code.UNREADABLE, "Is this the right file? A head is named STREAM.chainstate."
+        scope.findings.append(Finding(code, f"head: {error.message}", str(path), hint=hint))
 
 
 def _read_manifest(scope: Scope, path: Path) -> None:

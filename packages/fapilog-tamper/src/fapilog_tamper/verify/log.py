@@ -82,7 +82,7 @@ def verify_path(  # noqa: PLR0913 (the public call: every option has a name)
         keys: key URIs or keys to trust. None: nothing is known of keys, and keyed streams are undetermined.
         keyring: the same as a `Keyring`, which can also say for which streams and seqs.
         require_manifests: a segment without a manifest is a finding.
-        require_end: a stream whose end no head or manifest attests is a finding.
+        require_end: a stream whose end no head attests is a finding; a manifest says nothing about later segments.
         head: heads kept elsewhere; the log must reach them.
         manifest: the manifest of the one file given, where it does not lie beside it.
         stream: verify this stream only.
@@ -194,7 +194,7 @@ class _Run:
             streams=tuple(streams),
             files=tuple(files),
             not_checked=tuple(dict.fromkeys(not_checked)),
-            entries=sum(file.entries for file in files),
+            entries=sum(stream.entries for stream in streams),
             size_bytes=sum(file.size_bytes for file in files),
             duration=time.monotonic() - self._started,
             suppressed=suppressed,

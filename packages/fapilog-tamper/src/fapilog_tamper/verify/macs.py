@@ -51,7 +51,8 @@ class Recent:
 class GoodPath:
     """Re-sealing for lines like the last one, as far as lines equal to their re-sealing can be no finding."""
 
-    def __init__(self, resealer: Resealer, status: TagStatus, last_seq: int) -> None:
+    def __init__(self, resealer: Resealer, status: TagStatus, last_seq: int, reach: int = 1) -> None:
+        self.reach = reach
         self.resealer = resealer
         self.status = status
         self.last_seq = last_seq
@@ -110,6 +111,7 @@ class MacJudge:
         elif path.status is TagStatus.VALID:
             out.tally.valid[span.key_id] += count
             span.authenticated = span.last_seq
+            span.reach = min(span.reach or path.reach, path.reach)
         elif path.status is TagStatus.UNKNOWN_KEY:
             out.tally.add_unknown(span.key_id, count)
 
@@ -167,7 +169,7 @@ class MacJudge:
             late = trusted.macs is Macs.COMMIT
             return GoodPath(self._resealer(block, None), TagStatus.LATER, last_seq) if late else None
         secret = getattr(trusted.key, "secret", None)
-        return GoodPath(self._resealer(block, secret), TagStatus.VALID, last_seq) if secret else None
+        return GoodPath(self._resealer(block, secret), TagStatus.VALID, last_seq, trusted.first_seq) if secret else None
 
     def _resealer(self, block: Integrity, secret: bytes | None) -> Resealer:
         key = (block.key_id, block.algo, secret is not None)

@@ -126,14 +126,14 @@ HINTS: Final[dict[Code, str]] = {
     Code.ROLLBACK: "The log is not the one that was attested: another life of it, or an older state.",
     Code.KEY_UNKNOWN: "Give the key with --key or --trust.",
     Code.UNKEYED: "Anyone could have written this stream; if it was meant to be keyed, it was replaced.",
-    Code.UNAUTHENTICATED_TAIL: "The last entries chain, but no mac, seal, manifest or head covers them.",
+    Code.UNAUTHENTICATED_TAIL: "Give a head that covers these entries with --head, or ask the operator for one.",
     Code.TORN_TAIL: "A crash leaves such an end; all before it was checked. Keep the file as it is.",
     Code.MANIFEST_MISSING: "Drop --require-manifests, or ask for the manifest of this segment.",
     Code.STREAM_MISSING: "Another stream says that this one exists: ask for its files.",
     Code.END_NOT_ATTESTED: "Give a head with --head, or drop --require-end.",
     Code.ENTRIES_MISSING: "They may stand where it could not be looked: verify the whole, readable log to know more.",
     Code.VERSION_UNKNOWN: "Verify with a newer release.",
-    Code.UNREADABLE: "Mend access to the file, or get another copy, and verify again.",
+    Code.UNREADABLE: "Check the path and the rights, or get another copy, and verify again.",
     Code.EMPTY: "There is nothing to verify here: check the path.",
 }
 """What to do next, by code."""
