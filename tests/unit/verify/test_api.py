@@ -414,3 +414,16 @@ def test_a_late_seal_in_the_next_segment_counts(tmp_path):
     report = verify_path(tmp_path, keys=[ED])
     assert report.valid, report.findings
     assert report.streams[0].authenticated_through == split(lines[seal_at])[1].seq - 1
+
+
+def test_a_manifest_alone_does_not_attest_an_end_that_is_required(tmp_path):
+    folder = write_image(make_log(HMAC, SHAPES[2]).image, tmp_path / "log")
+    assert verify_path(folder, keys=[K1]).valid
+    assert set(codes(verify_path(folder, keys=[K1], require_end=True))) == {Code.END_NOT_ATTESTED}
+
+
+def test_a_wrong_file_given_as_head_accuses_nobody(folder, tmp_path):
+    (tmp_path / "wrong").write_text("{}")
+    report = verify_path(folder, keys=[K1], head=tmp_path / "wrong")
+    assert codes(report) == [Code.UNREADABLE]
+    assert "right file" in report.findings[0].hint

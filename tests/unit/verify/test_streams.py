@@ -286,3 +286,25 @@ def test_an_interrupted_run_proves_nothing_missing(tmp_path):
     with pytest.raises(VerifyInterrupted) as caught:
         verify_path(folder, keyring=HMAC.keyring, deep=True, progress=interrupt)
     assert caught.value.report.outcome is Outcome.UNDETERMINED
+
+
+@pytest.mark.parametrize("after", [5, 7])
+@pytest.mark.parametrize("count", [1, 4, 30])
+def test_a_superseded_history_may_be_longer_than_a_segment(after, count, tmp_path):
+    lines = write_stream("audit", HMAC, segments=1, entries=20).segments[0]
+    taken, _ = go_on(state_behind(lines[after - 1]), [control("recovery", lines[after - 1]), *fresh(count - 1)])
+    report = verify_path(
+        put(tmp_path / "log", lines[:5], lines[5:10], lines[10:15], lines[15:], taken), keyring=HMAC.keyring
+    )
+    assert report.valid, report.findings
+    assert report.streams[0].last_seq == after + count
+    assert NoteCode.SUPERSEDED in notes(report)
+
+
+def test_overlapping_interleaved_extracts_accuse_nobody(tmp_path):
+    first, second = (write_stream(name, HMAC, segments=1, entries=12).lines for name in ("a", "b"))
+    for index, (low, high) in enumerate([(0, 10), (4, 12)]):
+        mixed = [line for pair in zip(first[low:high], second[low:high], strict=True) for line in pair]
+        (tmp_path / f"{index}.jsonl").write_bytes(b"".join(mixed))
+    report = verify_path(sorted(tmp_path.glob("*.jsonl")), keyring=HMAC.keyring, export=True)
+    assert report.outcome is Outcome.UNDETERMINED

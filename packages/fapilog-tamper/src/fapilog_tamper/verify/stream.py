@@ -93,11 +93,20 @@ def walk_stream(
         path.keyed = path.keyed or span.keyed
         if not path.pieces:
             path.pieces.append(Piece(file, span, result, span.first_seq, span.last_seq))
+        elif _goes_on_superseded(path, span):
+            _note_superseded(path, span.first_seq, span.last_seq, span.file)
+            path.superseded.append(Piece(file, span, result, span.first_seq, span.last_seq))
         elif span.first_seq > path.last_seq:
             _continue(path, Piece(file, span, result, span.first_seq, span.last_seq), missing)
         else:
             _overlap(path, Piece(file, span, result, span.first_seq, span.last_seq), lookup)
     return path
+
+
+def _goes_on_superseded(path: StreamPath, span: Span) -> bool:
+    """Tell whether a span continues a history that was superseded: that may be longer than one segment."""
+    ends = [(piece.span.last_seq + 1, piece.span.last_chain) for piece in path.superseded]
+    return (span.first_seq, span.first_prev) in ends
 
 
 def _check_lead(path: StreamPath, span: Span) -> None:
@@ -134,6 +143,13 @@ def _overlap(path: StreamPath, piece: Piece, lookup: Lookup) -> None:
         path.notes.append(Note(NoteCode.OVERLAP, text, piece.span.file, piece.span.first_line, piece.low))
         if piece.high > path.last_seq:
             path.pieces.append(Piece(piece.path, piece.span, piece.result, path.last_seq + 1, piece.high))
+        return
+    if piece.span.scattered or any(old.span.scattered for old in path.pieces):
+        # Interleaved extracts: what stands where in them is not known, so two copies cannot be compared.
+        text = f"entries {piece.low} to {common} stand in two extracts, which were not compared"
+        path.findings.append(Finding(Code.UNREADABLE, text, piece.span.file, piece.span.first_line, piece.low))
+        if piece.high > path.last_seq:
+            path.pieces.append(replace(piece, low=path.last_seq + 1))
         return
     fork = _fork(path, piece, common, lookup)
     here = path.piece_of(fork)
