@@ -11,31 +11,28 @@ import atexit
 import json
 import os
 import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from fapilog_tamper.document import Claim, format_time
+from fapilog_tamper.document import format_time
 from fapilog_tamper.encoding import b64url_encode
 from fapilog_tamper.entry import UNKEYED, ChainState, prepare_seal
-from fapilog_tamper.errors import ConfigError, FormatError, SealKeyError, StoreError
-from fapilog_tamper.head import Head, format_head, head_message, parse_head, sign_head
+from fapilog_tamper.errors import StoreError
+from fapilog_tamper.head import Head, format_head, sign_head
 from fapilog_tamper.keys import SigningKey, open_signing_key
 from fapilog_tamper.layout import (
     STATE_FOLDER,
     head_name,
     manifest_name,
-    parse_head_name,
-    parse_segment_name,
-    plain_name,
     segment_name,
 )
-from fapilog_tamper.manifest import Manifest, format_manifest, parse_manifest, sign_manifest
+from fapilog_tamper.manifest import Manifest, format_manifest, sign_manifest
 from fapilog_tamper.names import check_stream, percent_encode
 from fapilog_tamper.payload import DEFAULT_LIMIT, check_limit, check_payload, encode_payload
+from fapilog_tamper.reopen import others_of, read_head, stream_of
 from fapilog_tamper.store.durable import FILE_MODE, make_folder, replace_file, sync_file, sync_folder, write_all
 from fapilog_tamper.store.lock import StreamLock
 
@@ -89,8 +86,8 @@ class SealedLog:
         self._known: set[str] = set()
         self._lock: StreamLock | None = StreamLock(state_dir / f"{percent_encode(stream)}.lock")
         try:
-            self._head = _read_head(folder, state_dir, stream, key)
-            self._known = {path.name for path in folder.iterdir() if _stream_of(path) == stream}
+            self._head = read_head(folder, state_dir, stream, key)
+            self._known = {path.name for path in folder.iterdir() if stream_of(path) == stream}
         except BaseException:
             self._lock.release()
             raise
@@ -200,7 +197,7 @@ class SealedLog:
     def _require_alone(self) -> None:
         """Notice a writer whose lock lies elsewhere before a seq is given twice."""
         try:
-            paths = [path for path in self._folder.iterdir() if _stream_of(path) == self._state.stream]
+            paths = [path for path in self._folder.iterdir() if stream_of(path) == self._state.stream]
             new = {path.name for path in paths if path.stat().st_size} - self._known
         except OSError as error:
             text = f"a segment in {self._folder} cannot be made: {error.strerror}."
@@ -282,7 +279,7 @@ class SealedLog:
             segment=segment.path.name,
             offset=segment.size,
             last_updated=format_time(datetime.now(UTC)),
-            others=_others(self._state_dir, state.stream),
+            others=others_of(self._state_dir, state.stream),
         )
 
     def _manifest(self, segment: _OpenSegment, head: Head) -> Manifest:
@@ -333,75 +330,3 @@ def _timestamp(payload: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     return stamp if isinstance(stamp, str) else None
-
-
-def _read_head(folder: Path, state_dir: Path, stream: str, key: SigningKey | None) -> Head | None:
-    """Return the head of a stream that was closed cleanly, None where there is no stream yet."""
-    named = {path: name for path in folder.iterdir() if (name := _stream_of(path))}
-    heads = {name for path in state_dir.iterdir() if (name := parse_head_name(path.name))}
-    for other in (set(named.values()) | heads) - {stream}:
-        if other.casefold() == stream.casefold():
-            text = f"stream {stream} differs from stream {other} by case only."
-            raise ConfigError(text, hint="Some file systems cannot tell them apart: use another name.")
-    segments = sorted(path for path, name in named.items() if name == stream and path.stat().st_size)
-    path = state_dir / head_name(stream)
-    if not path.exists():
-        if segments:
-            raise _not_clean(stream, f"it has segments ({segments[0].name}) and no head {path}")
-        return None
-    try:
-        head = parse_head(path.read_bytes())
-    except FormatError as error:
-        raise _not_clean(stream, f"its head {path} is malformed: {error.message}") from error
-    _check_key(head, key)
-    _check_closed(head, segments)
-    return head
-
-
-def _stream_of(path: Path) -> str | None:
-    parsed = parse_segment_name(plain_name(path.name))
-    return None if parsed is None else parsed[0]
-
-
-def _others(state_dir: Path, stream: str) -> tuple[Claim, ...]:
-    """Return where the other streams of the folder stand, as their stored heads say."""
-    claims: dict[str, Claim] = {}
-    for path in state_dir.iterdir():
-        if parse_head_name(path.name) not in (None, stream):
-            with suppress(FormatError, OSError):
-                head = parse_head(path.read_bytes())
-                claims[head.stream] = (head.stream, head.seq, head.chain_hash)
-    return tuple(claims[name] for name in sorted(claims) if name != stream)
-
-
-def _not_clean(stream: str, why: str) -> StoreError:
-    hint = "Verify the folder with fapilog-tamper verify; to go on, open a stream of another name."
-    return StoreError(f"stream {stream} was not closed cleanly: {why}.", hint=hint)
-
-
-def _check_key(head: Head, key: SigningKey | None) -> None:
-    if head.key_id is None:
-        return
-    if key is None or key.key_id != head.key_id:
-        given = "no key" if key is None else key.key_id
-        raise SealKeyError(
-            f"stream {head.stream} ends under key {head.key_id}, and {given} was given.",
-            hint="Open it with that key, or open a stream of another name.",
-        )
-    if not key.verifying_key().verify(head_message(head), head.mac or b""):
-        raise SealKeyError(
-            f"the head of stream {head.stream} does not hold under key {key.key_id}.",
-            hint="Check the key, and verify the folder with fapilog-tamper verify.",
-        )
-
-
-def _check_closed(head: Head, segments: list[Path]) -> None:
-    ends: list[tuple[int, bytes]] = []
-    for path in segments:
-        try:
-            manifest = parse_manifest((path.parent / manifest_name(path.name)).read_bytes())
-        except (FormatError, OSError) as error:
-            raise _not_clean(head.stream, f"segment {path.name} has no manifest that can be read") from error
-        ends.append((manifest.last_seq, manifest.root_chain_hash))
-    if max(ends, default=None) != (head.seq, head.chain_hash):
-        raise _not_clean(head.stream, "its segments do not end where its head does")
