@@ -12,7 +12,9 @@ from fapilog_tamper.errors import (
     ConfigError,
     EncodingError,
     FormatError,
+    HeadError,
     PayloadError,
+    RollbackError,
     SealKeyError,
     StoreError,
     TamperError,
@@ -26,6 +28,8 @@ PARENTS = {
     ConfigError: TamperError,
     SealKeyError: TamperError,
     StoreError: TamperError,
+    RollbackError: StoreError,
+    HeadError: StoreError,
 }
 kinds = pytest.mark.parametrize("kind", PARENTS)
 

@@ -273,7 +273,8 @@ def test_a_second_writer_with_a_state_folder_of_its_own_is_noticed(tmp_path):
     first.append({"a": 1})
     with pytest.raises(StoreError, match="another writer"):
         second.append({"a": 2})
-    second.close()
+    with pytest.raises(StoreError, match="could not be closed"), pytest.warns(RuntimeWarning, match="another writer"):
+        second.close()
     first.close()
     assert verify_path(tmp_path / "log", keys=[K1]).valid
 

@@ -22,16 +22,20 @@ if TYPE_CHECKING:
         ConfigError,
         EncodingError,
         FormatError,
+        HeadError,
         PayloadError,
+        RollbackError,
         SealKeyError,
         StoreError,
         TamperError,
     )
     from fapilog_tamper.keys.keyring import Keyring, TrustedKey
+    from fapilog_tamper.rotation import Rotation
     from fapilog_tamper.sealer import Receipt, SealedLog
     from fapilog_tamper.verify.log import VerifyInterrupted, verify_path
     from fapilog_tamper.verify.report import Code, Finding, Note, NoteCode, Outcome, VerifyReport
     from fapilog_tamper.verify.verifier import Verifier, run_self_check, verify_chain_across_files
+    from fapilog_tamper.writer.stats import Health, Stats
 
 __version__ = "0.1.0"
 
@@ -41,14 +45,19 @@ __all__ = [
     "EncodingError",
     "Finding",
     "FormatError",
+    "HeadError",
+    "Health",
     "Keyring",
     "Note",
     "NoteCode",
     "Outcome",
     "PayloadError",
     "Receipt",
+    "RollbackError",
+    "Rotation",
     "SealKeyError",
     "SealedLog",
+    "Stats",
     "StoreError",
     "TamperError",
     "TrustedKey",
@@ -70,14 +79,19 @@ _HOMES: Final = {
     "EncodingError": _ERRORS,
     "Finding": _REPORT,
     "FormatError": _ERRORS,
+    "HeadError": _ERRORS,
+    "Health": "fapilog_tamper.writer.stats",
     "Keyring": "fapilog_tamper.keys.keyring",
     "Note": _REPORT,
     "NoteCode": _REPORT,
     "Outcome": _REPORT,
     "PayloadError": _ERRORS,
     "Receipt": "fapilog_tamper.sealer",
+    "RollbackError": _ERRORS,
+    "Rotation": "fapilog_tamper.rotation",
     "SealKeyError": _ERRORS,
     "SealedLog": "fapilog_tamper.sealer",
+    "Stats": "fapilog_tamper.writer.stats",
     "StoreError": _ERRORS,
     "TamperError": _ERRORS,
     "TrustedKey": "fapilog_tamper.keys.keyring",

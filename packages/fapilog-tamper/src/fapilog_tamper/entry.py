@@ -17,7 +17,7 @@ from hashlib import sha256
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from fapilog_tamper.encoding import b64url_decode, b64url_encode, decimal_decode
+from fapilog_tamper.encoding import b64url_decode, decimal_decode
 from fapilog_tamper.errors import EncodingError, FormatError
 from fapilog_tamper.names import check_key_id, check_stream
 
@@ -63,6 +63,7 @@ MAC_DOMAIN: Final = b"fapilog-tamper/v1/mac\x00"
 _LINK_DOMAIN: Final = b"fapilog-tamper/v1/link\x00"
 _BLOCK_MARK: Final = b'"integrity":{"v":'
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
+_CHAIN_TEXT: Final = 43
 _PACK_LEN: Final = Struct(">H").pack
 _BLOCK: Final = re.compile(
     rb'"integrity":\{"v":(?P<v>[0-9]{1,16}),"stream":"(?P<stream>[^"\\]{1,720})","seq":(?P<seq>[0-9]{1,16}),'
@@ -170,9 +171,9 @@ def prepare_seal(
         check_key_id(key.key_id)
         key_id, algo = key.key_id.encode(), key.algorithm.encode()
     tag = _tagger(key) if key is not None and mac else None
-    block = block_format(name, algo, key_id, mac=tag is not None)
+    form = b"%b," + block_format(name, algo, key_id, mac=tag is not None)
     link, leaf_context = link_packer(name, key_id), sha256(b"\x00").copy
-    last: tuple[bytes, bytes] = (GENESIS, b64url_encode(GENESIS).encode())
+    last: tuple[bytes, bytes] = (GENESIS, _text(GENESIS)[:_CHAIN_TEXT])
 
     def seal_line(payload: bytes, seq: int, prev: bytes) -> tuple[bytes, bytes]:
         nonlocal last
@@ -182,18 +183,30 @@ def prepare_seal(
         # One tuple, read and replaced whole: two threads can only miss the cache, never mix its halves.
         known, prev_text = last
         if known != prev:
-            prev_text = _text(prev)
-        chain_text = _text(chain)
+            prev_text = _text(prev)[:_CHAIN_TEXT]
+        if len(payload) == 2:  # noqa: PLR2004 ("{}" has no member, and no comma behind it)
+            return _bare(form, chain, None if tag is None else tag(chain), seq, prev_text), chain
+        if tag is None:
+            chain_text = _text(chain)[:_CHAIN_TEXT]
+            last = (chain, chain_text)
+            return form % (payload[:-1], seq, prev_text, chain_text), chain
+        # One zero byte fills the base64 group of the chain hash: both texts come from one call.
+        texts = _text(chain + b"\x00" + tag(chain))
+        chain_text = texts[:_CHAIN_TEXT]
         last = (chain, chain_text)
-        fields = (seq, prev_text, chain_text) if tag is None else (seq, prev_text, chain_text, _text(tag(chain)))
-        head = payload[:-1] if len(payload) == 2 else payload[:-1] + b","  # noqa: PLR2004 ("{}" has no member)
-        return head + block % fields, chain
+        return form % (payload[:-1], seq, prev_text, chain_text, texts[_CHAIN_TEXT + 1 :].rstrip(b"=")), chain
 
     return seal_line
 
 
+def _bare(form: bytes, chain: bytes, mac: bytes | None, seq: int, prev_text: bytes) -> bytes:
+    fields = (b"{", seq, prev_text, _text(chain)[:_CHAIN_TEXT])
+    line = form % (fields if mac is None else (*fields, _text(mac).rstrip(b"=")))
+    return line.replace(b"{,", b"{", 1)
+
+
 def _text(value: bytes) -> bytes:
-    return b2a_base64(value, newline=False).translate(_TO_URL).rstrip(b"=")
+    return b2a_base64(value, newline=False).translate(_TO_URL)
 
 
 def _tagger(key: SigningKey) -> Callable[[bytes], bytes]:

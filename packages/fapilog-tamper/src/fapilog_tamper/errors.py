@@ -7,6 +7,8 @@
     ├── ConfigError          settings, paths or options that cannot work
     ├── SealKeyError         a key that cannot be found, read, parsed or used
     └── StoreError           the log could not be written or read back
+        ├── RollbackError    a log holds less, or other things, than what speaks of it says
+        └── HeadError        the head of a stream cannot be believed
 
 Every error carries a `hint`: one sentence that says what to do next. `str(error)` ends with it. No message
 ever holds key material.
@@ -20,7 +22,9 @@ __all__ = [
     "ConfigError",
     "EncodingError",
     "FormatError",
+    "HeadError",
     "PayloadError",
+    "RollbackError",
     "SealKeyError",
     "StoreError",
     "TamperError",
@@ -79,7 +83,21 @@ class SealKeyError(TamperError):
 class StoreError(TamperError):
     """The log could not be written or read back."""
 
-    default_hint = "Verify the folder, and open a stream of another name."
+    default_hint = "Check the disk and the folder; the log goes on when it can be written again."
+    seqs: tuple[int, ...] = ()
+    """The entries whose promise was not kept in time; they may still be stored later."""
+
+
+class RollbackError(StoreError):
+    """A head, a manifest or another stream speaks of entries that are not there, or are others."""
+
+    default_hint = "Verify the folder; to go on with what is there, on record: fapilog-tamper restore."
+
+
+class HeadError(StoreError):
+    """The head of a stream cannot be read, or was not made by the writer."""
+
+    default_hint = "Verify the folder; to go on with what is there, on record: fapilog-tamper restore."
 
 
 def _rebuild(kind: type[TamperError], message: str, hint: str) -> TamperError:

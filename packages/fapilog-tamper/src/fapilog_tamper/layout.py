@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 from fapilog_tamper.errors import EncodingError
 from fapilog_tamper.names import check_stream, percent_decode, percent_encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "STATE_FOLDER",
     "head_name",
     "is_segment_name",
+    "lock_name",
     "manifest_name",
     "parse_head_name",
     "parse_segment_name",
     "plain_name",
     "segment_name",
+    "segment_place",
     "torn_name",
+    "torn_names",
 ]
 
 STATE_FOLDER: Final = ".fapilog"
@@ -36,9 +43,26 @@ _SEGMENT: Final = re.compile(r"(.+)_(\d{4}-\d\d-\d\d)(?:\.([1-9]\d{0,8}))?\.json
 _NOT_A_SEGMENT: Final = re.compile(r"(?:\.manifest\.json|\.tmp|\.torn-[0-9]+|\.chainstate|\.lock)\Z", re.ASCII)
 
 
-def segment_name(stream: str, day: date, number: int = 0) -> str:
+def segment_name(stream: str, day: date | str, number: int = 0) -> str:
     """Return the name of the segment that `stream` began on `day` as the `number`-th after the first."""
-    return f"{percent_encode(stream)}_{day.isoformat()}{f'.{number}' if number else ''}.jsonl"
+    text = day if isinstance(day, str) else day.isoformat()
+    return f"{percent_encode(stream)}_{text}{f'.{number}' if number else ''}.jsonl"
+
+
+def segment_place(name: str, stream: str) -> tuple[str, int] | None:
+    """Return day and number of a segment of `stream` from its name or that of its manifest; None for other names.
+
+    The writer never gives a name that is not greater than those before, so its segments are in the order of these.
+    """
+    found = _places_of(stream).fullmatch(name)
+    return None if found is None else (found[1], int(found[2] or 0))
+
+
+@lru_cache(maxsize=64)
+def _places_of(stream: str) -> re.Pattern[str]:
+    endings = "|".join(re.escape(ending) for ending in (*_COMPRESSED, _MANIFEST))
+    pattern = r"_(\d{4}-\d\d-\d\d)(?:\.([1-9]\d{0,8}))?\.jsonl(?:" + endings + ")?"
+    return re.compile(re.escape(percent_encode(stream)) + pattern, re.ASCII)
 
 
 def parse_segment_name(name: str) -> tuple[str, date, int] | None:
@@ -78,9 +102,19 @@ def torn_name(segment: str, number: int) -> str:
     return f"{segment}.torn-{number}"
 
 
+def torn_names(segment: str, names: Iterable[str]) -> list[str]:
+    """Return which of `names` are copies of torn tails of a segment."""
+    return sorted(name for name in names if re.fullmatch(re.escape(segment) + r"\.torn-[0-9]+", name))
+
+
 def head_name(stream: str) -> str:
     """Return the name of a stream's head in the state folder."""
     return percent_encode(stream) + _HEAD
+
+
+def lock_name(stream: str) -> str:
+    """Return the name of a stream's lock in the state folder."""
+    return percent_encode(stream) + ".lock"
 
 
 def parse_head_name(name: str) -> str | None:

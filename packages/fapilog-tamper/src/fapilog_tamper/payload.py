@@ -35,6 +35,7 @@ __all__ = [
     "check_payload",
     "control_payload",
     "encode_payload",
+    "encode_within",
 ]
 
 MIN_LIMIT: Final = 256
@@ -63,6 +64,11 @@ def encode_payload(event: Mapping[str, object] | object, *, limit: int = DEFAULT
         ConfigError: if `limit` is out of bounds.
     """
     check_limit(limit)
+    return encode_within(event, limit)
+
+
+def encode_within(event: Mapping[str, object] | object, limit: int) -> bytes:
+    """Return what `encode_payload` does, for a limit that was checked before: a log has one for all its events."""
     text = fast_text(event, limit)
     if (
         text is not None

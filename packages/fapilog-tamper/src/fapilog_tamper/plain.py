@@ -36,6 +36,9 @@ _OPTIONS: Final = (
 _LEAST_FLOAT: Final = 1e-3
 _FLOAT_BOUND: Final = 1e15
 
+_FLAT: Final = frozenset({str, int, bool, type(None)})
+"""Values whose text needs no look at each: orjson itself refuses whole numbers that are too large, and surrogates."""
+
 _FIRST_SURROGATE: Final = "\ud800"
 
 
@@ -49,6 +52,9 @@ def fast_text(value: object, weight: int) -> bytes | None:
         weight: The greatest number of values and characters together.
     """
     try:
+        if type(value) is dict and _FLAT.issuperset(map(type, value.values())) and "".join(value).isascii():
+            text = orjson.dumps(value, option=_OPTIONS | orjson.OPT_STRICT_INTEGER)
+            return text if len(text) <= weight else None
         if _weigh(value, MAX_DEPTH, weight) < 0:
             return None
         return orjson.dumps(value, option=_OPTIONS)

@@ -1,308 +1,424 @@
-"""`SealedLog`: the writer of one stream.
+"""`SealedLog`: the writer of a sealed log.
 
-An append is sealed and handed to the operating system before it returns, so it survives the process. `close` syncs,
-writes the manifest of the open segment and the head, and so attests the end of the stream. What a crash leaves is
-verified like anything else; opening such a stream again for writing is refused until recovery is there to do it.
+    encode -> [seq, chain, seal] -> write -> (sync) -> the caller goes on
+
+What an append promises is chosen per log and per event: `accepted`, `written` (survives the process) or `synced`
+(survives the machine). This module owns what callers see; `opening` has recovery and slots, `writer` the engine.
 """
 
 from __future__ import annotations
 
-import atexit
-import json
-import os
+import asyncio
 import threading
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from hashlib import sha256
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Literal, Self
 
-from fapilog_tamper.document import format_time
-from fapilog_tamper.encoding import b64url_encode
-from fapilog_tamper.entry import UNKEYED, ChainState, prepare_seal
+from fapilog_tamper.clock import Clock, system_clock
+from fapilog_tamper.entry import ChainState
 from fapilog_tamper.errors import StoreError
-from fapilog_tamper.head import Head, format_head, sign_head
 from fapilog_tamper.keys import SigningKey, open_signing_key
-from fapilog_tamper.layout import (
-    STATE_FOLDER,
-    head_name,
-    manifest_name,
-    segment_name,
-)
-from fapilog_tamper.manifest import Manifest, format_manifest, sign_manifest
-from fapilog_tamper.names import check_stream, percent_encode
-from fapilog_tamper.payload import DEFAULT_LIMIT, check_limit, check_payload, encode_payload
-from fapilog_tamper.reopen import others_of, read_head, stream_of
-from fapilog_tamper.store.durable import FILE_MODE, make_folder, replace_file, sync_file, sync_folder, write_all
-from fapilog_tamper.store.lock import StreamLock
+from fapilog_tamper.names import base_stream
+from fapilog_tamper.opening import OpenStream, open_stream, restore_stream
+from fapilog_tamper.payload import DEFAULT_LIMIT, check_payload, encode_within
+from fapilog_tamper.rotation import Rotation
+from fapilog_tamper.settings import Settings, check_timeout, folder_of, state_of
+from fapilog_tamper.store.durable import FILE_MODE, FOLDER_MODE
+from fapilog_tamper.writer import exits
+from fapilog_tamper.writer.engine import warn
+from fapilog_tamper.writer.promise import Durability, Promise, Receipt, parse_promise
+from fapilog_tamper.writer.shelf import timestamp_of
+from fapilog_tamper.writer.stats import Health, Stats
+from fapilog_tamper.writer.waiting import LoopGate
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
-    from hashlib import _Hash
     from types import TracebackType
 
-__all__ = ["Receipt", "SealedLog"]
+    from fapilog_tamper.keys.keyring import Keyring
+    from fapilog_tamper.store.base import Store
+    from fapilog_tamper.writer.packer import Compression
 
+__all__ = ["Durability", "Receipt", "SealedLog"]
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What `append` returns: the place of the entry, and the hash that stands for it and all before it."""
+_SHORT: Final = 64
+"""Characters of a `timestamp` that is short enough never to be cut to fit."""
 
-    stream: str
-    seq: int
-    chain_hash: str
-
-
-@dataclass(slots=True)
-class _OpenSegment:
-    path: Path
-    fd: int
-    created_ts: str
-    first_seq: int
-    continues_from: bytes
-    digest: _Hash
-    size: int = 0
-    first_ts: str | None = None
-    last_ts: str | None = None
+# Half the time of `Receipt(...)`.
+_new_receipt: Final = tuple.__new__
 
 
 class SealedLog:
-    """The open writer of one stream; make it with `SealedLog.open`. Any thread may append.
+    """The open writer of one stream; make it with `SealedLog.open`.
 
-    Use it as a context manager: leaving the block closes the log, so that manifest and head attest its end.
+    Any number of threads and event loops may append at the same time. Use it as a context manager, `with` or `async
+    with`: leaving the block closes the log, so that manifest and head attest its end. A log that is still open when the
+    interpreter exits is closed then. A forked child that appends gets a slot of its own.
     """
 
-    def __init__(self, folder: Path, state_dir: Path, key: SigningKey | None, stream: str, limit: int) -> None:
+    def __init__(self, settings: Settings, opened: OpenStream) -> None:
         """Use `SealedLog.open`."""
-        self._folder = folder
-        self._state_dir = state_dir
-        self._key = key
-        self._limit = limit
-        self._mutex = threading.Lock()
-        self._seal = prepare_seal(stream, key)
-        self._segment: _OpenSegment | None = None
-        self._failed: str | None = None
-        self._pid = os.getpid()
-        self._known: set[str] = set()
-        self._lock: StreamLock | None = StreamLock(state_dir / f"{percent_encode(stream)}.lock")
-        try:
-            self._head = read_head(folder, state_dir, stream, key)
-            self._known = {path.name for path in folder.iterdir() if stream_of(path) == stream}
-        except BaseException:
-            self._lock.release()
-            raise
-        self._state = ChainState(stream)
-        self._origin = b"" if self._head is None else self._head.origin
-        if self._head is not None:
-            self._state = ChainState(stream, self._head.seq, self._head.chain_hash)
-        atexit.register(self.close)
+        self._settings = settings
+        self._promise = settings.promise
+        self._limit = settings.max_payload
+        self._opened: OpenStream | None = opened
+        self._recent = opened
+        self._stream = opened.stream
+        self._last = opened.engine.last
+        self._ended: Literal["closed", "forked", "exited"] | None = None
+        self._opening = threading.RLock()
+        self._gates: dict[asyncio.AbstractEventLoop, LoopGate] = {}
+        exits.register(self)
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913 (settings, each by its name)
         cls,
-        folder: str | os.PathLike[str],
+        folder: str | os.PathLike[str] | Store,
         *,
         key: str | SigningKey | None,
         stream: str = "log",
-        state_dir: str | os.PathLike[str] | None = None,
+        durability: Durability = "written",
+        inline: bool = True,
+        rotation: Rotation | None = None,
+        compress: Compression = "none",
+        state_dir: str | os.PathLike[str] | Store | None = None,
+        keyring: Keyring | None = None,
         max_payload: int = DEFAULT_LIMIT,
+        max_buffer_bytes: int = 8 << 20,
+        on_full: Literal["wait", "raise"] = "wait",
+        timeout: float = 30.0,
+        file_mode: int = FILE_MODE,
+        folder_mode: int = FOLDER_MODE,
+        clock: Clock = system_clock,
     ) -> Self:
-        """Open a stream for writing; it is made where it does not exist.
+        """Open a stream for writing; it is made where it does not exist, and recovered where it was not closed.
+
+        While another writer has the stream, this one takes the next free slot, `<stream>.w2` and so on: a stream of its
+        own beside the first, in the same folder.
 
         Args:
             folder: where segments and manifests are put.
             key: a key URI, a signing key, or None for an unkeyed chain, which anyone can recompute.
             stream: the name of the stream.
-            state_dir: where the head is put, `.fapilog` in the folder unless set; better on another volume, because
-                a head beside the log falls with it.
+            durability: what an append promises unless it is told otherwise: `accepted`, `written` or `synced`.
+            inline: let a caller write by itself while the disk is fast. False: only the log's own thread writes, so
+                that no caller ever waits inside a system call; an append then costs a hand-over to that thread.
+            rotation: when a segment is closed and the next begun; at midnight UTC and at 256 MiB unless set.
+            compress: what closed segments are compressed with, in the background: `none`, `gzip` or `zstd`.
+            state_dir: where heads and locks are put, `.fapilog` in the folder unless set; better on another volume,
+                because a head beside the log falls with it. One state folder serves one folder.
+            keyring: keys of earlier entries, where the stream is to go on under another key.
             max_payload: bytes of the largest payload; larger events are cut to fit.
+            max_buffer_bytes: bytes of entries that may wait to be written. Beyond, `on_full` decides.
+            on_full: `wait`: an append waits until its own entry is written. `raise`: it is refused with StoreError,
+                and the number of those is put on record as a `gap` entry.
+            timeout: seconds that an append waits for its promise before it raises, and `close` for the disk.
+            file_mode: permission bits of new files.
+            folder_mode: permission bits of new folders.
+            clock: seconds since 1970; for tests.
 
         Raises:
-            StoreError: when another writer has the stream, or it was not closed cleanly.
-            SealKeyError: when the key cannot be opened, or is not the one that the stream ends with.
+            StoreError: the folder cannot be written, or what a crash left cannot be recovered: RollbackError where
+                entries are missing that a head or another stream speaks of, HeadError where the head is not to be
+                believed.
+            SealKeyError: the key cannot be opened, or is not the one that the stream ends with.
+            ConfigError: a setting cannot work.
         """
-        check_stream(stream)
-        check_limit(max_payload)
-        signing = None if key is None else open_signing_key(key)
-        where = Path(folder)
-        state = where / STATE_FOLDER if state_dir is None else Path(state_dir)
-        try:
-            make_folder(where)
-            make_folder(state)
-            return cls(where, state, signing, stream, max_payload)
-        except OSError as error:
-            raise StoreError(
-                f"{where} cannot be opened for writing: {error.strerror}.", hint="Check the path."
-            ) from error
+        settings = Settings(
+            folder=(store := folder_of(folder, file_mode, folder_mode)),
+            state=state_of(store, state_dir, file_mode, folder_mode),
+            key=None if key is None else open_signing_key(key),
+            keyring=keyring,
+            stream=stream,
+            promise=parse_promise(durability),
+            inline=inline,
+            rotation=Rotation() if rotation is None else rotation,
+            compress=compress,
+            max_payload=max_payload,
+            max_buffer_bytes=max_buffer_bytes,
+            on_full=on_full,
+            timeout=timeout,
+            clock=clock,
+        )
+        return cls(settings, open_stream(settings))
 
-    @property
-    def head(self) -> ChainState:
-        """Where the stream stands."""
-        return self._state
+    @classmethod
+    def restore(
+        cls,
+        folder: str | os.PathLike[str] | Store,
+        *,
+        key: str | SigningKey | None,
+        stream: str = "log",
+        reason: str,
+        by: str,
+        state_dir: str | os.PathLike[str] | Store | None = None,
+        keyring: Keyring | None = None,
+    ) -> Receipt:
+        """Have a stream that `open` refuses go on behind its last entry that can be believed, on record.
 
-    def append(self, event: Mapping[str, object] | bytes) -> Receipt:
-        """Seal an event and hand it to the operating system.
+        What is passed over stays where it is, and is named by every verification from then on.
+
+        Args:
+            folder: as for `open`.
+            key: as for `open`.
+            stream: the stream, or one of its slots.
+            reason: why, for the `restore` entry.
+            by: who, for the `restore` entry.
+            state_dir: as for `open`.
+            keyring: as for `open`.
+
+        Returns:
+            The receipt of the `restore` entry.
+
+        Raises:
+            StoreError: a writer has the stream, or the folder cannot be written.
+            SealKeyError: the key cannot be opened.
+        """
+        store = folder_of(folder, FILE_MODE, FOLDER_MODE)
+        settings = Settings(
+            folder=store,
+            state=state_of(store, state_dir, FILE_MODE, FOLDER_MODE),
+            key=None if key is None else open_signing_key(key),
+            keyring=keyring,
+            stream=base_stream(stream),
+        )
+        opened = restore_stream(settings, stream, reason=reason, by=by)
+        seq, chain = opened.engine.last
+        opened.close(settings.timeout)
+        return Receipt(stream, seq, chain)
+
+    # Appending.
+
+    def append(
+        self, event: Mapping[str, object] | bytes, *, durability: Durability | None = None, timeout: float | None = None
+    ) -> Receipt:
+        """Seal an event and return when the promise is kept.
 
         Args:
             event: a mapping, written in canonical form; nothing in it is refused. Or the bytes of one JSON object,
                 stored as they are.
+            durability: the promise, the log's own unless given.
+            timeout: seconds to wait for the promise, the log's own unless given.
 
         Raises:
             PayloadError: for bytes that are not what a payload must be.
-            StoreError: when the entry could not be written; nothing was acknowledged, and the log takes no more.
+            StoreError: the promise was not kept in time; `seqs` names the entry, which is stored as soon as the disk
+                takes it. Or the log takes nothing: it is closed, its buffer is full, or its disk lost what was written.
+            SealKeyError: the key cannot sign.
         """
-        if isinstance(event, bytes):
+        promise = self._promise if durability is None else parse_promise(durability)
+        payload, stamp = self._encode(event)
+        opened = self._opened or self._reopen()
+        item, written = opened.put(payload, stamp, promise)
+        if not written and (promise or opened.engine.pending_bytes > self._settings.max_buffer_bytes):
+            self._wait(opened, item[0], promise or Promise.WRITTEN, timeout)
+        return _new_receipt(Receipt, (opened.stream, item[0], item[1]))
+
+    async def append_async(
+        self,
+        event: Mapping[str, object] | bytes,
+        *,
+        durability: Durability | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 (the event stays accepted: a cancelled call would not say so)
+    ) -> Receipt:
+        """Seal an event and return when the promise is kept; as `append`, for coroutines of any event loop.
+
+        A cancelled call may or may not have appended: what was accepted stays.
+        """
+        promise = self._promise if durability is None else parse_promise(durability)
+        gate = self._gate()
+        if gate.must_turn():
+            await asyncio.sleep(0)
+        payload, stamp = self._encode(event)
+        opened = self._opened or self._reopen()
+        item, written = opened.engine.put(payload, stamp, promise)
+        if not written and (promise or opened.engine.pending_bytes > self._settings.max_buffer_bytes):
+            wanted = promise or Promise.WRITTEN
+            if opened.worker.running:
+                seconds = self._settings.timeout if timeout is None else timeout
+                kept = await gate.wait(opened.engine, item[0], wanted, seconds)
+                self._require_kept(opened, item[0], wanted, kept=kept)
+            else:
+                self._wait(opened, item[0], wanted, timeout)
+        return _new_receipt(Receipt, (opened.stream, item[0], item[1]))
+
+    def _encode(self, event: Mapping[str, object] | bytes) -> tuple[bytes, str | None]:
+        if type(event) is dict:
+            payload = encode_within(event, self._limit)
+            stamp = event.get("timestamp")
+            # What a short plain string says, the payload says; anything else is read back from there.
+            if type(stamp) is str and len(stamp) <= _SHORT and stamp.isascii():
+                return payload, stamp
+        elif isinstance(event, bytes):
             check_payload(event, limit=self._limit)
             payload = event
         else:
-            payload = encode_payload(event, limit=self._limit)
-        stamp = _timestamp(payload)
-        with self._mutex:
-            return self._append(payload, stamp)
+            payload = encode_within(event, self._limit)
+        return payload, timestamp_of(payload)
 
-    def _append(self, payload: bytes, stamp: str | None) -> Receipt:
-        self._require_open()
-        state = self._state
-        line, chain = self._seal(payload, state.seq + 1, state.chain_hash)
-        segment = self._segment or self._begin()
-        # Whatever ends this early, Ctrl-C too, leaves a line that is or is not there: no seq may be given twice.
-        self._failed = "an append was interrupted"
-        try:
-            write_all(segment.fd, line)
-        except OSError as error:
-            self._failed = error.strerror or str(error)
-            raise StoreError(
-                f"entry {state.seq + 1} of {state.stream} was not written: {self._failed}.",
-                hint="Free space or mend the disk, verify the log, and begin a new stream.",
-            ) from error
-        segment.size += len(line)
-        segment.digest.update(line)
-        if stamp is not None:
-            segment.first_ts = stamp if segment.first_ts is None else min(segment.first_ts, stamp)
-            segment.last_ts = stamp if segment.last_ts is None else max(segment.last_ts, stamp)
-        self._state = ChainState(state.stream, state.seq + 1, chain)
-        self._origin = self._origin or chain
-        self._failed = None
-        return Receipt(state.stream, state.seq + 1, b64url_encode(chain))
+    def _gate(self) -> LoopGate:
+        loop = asyncio.get_running_loop()
+        gate = self._gates.get(loop)
+        if gate is None:
+            # A new loop often follows a closed one.
+            self._gates = {known: one for known, one in self._gates.items() if not known.is_closed()}
+            gate = self._gates[loop] = LoopGate(loop)
+        return gate
 
-    def _require_open(self) -> None:
-        if self._lock is None:
-            raise StoreError("the log is closed.", hint="Open it again with SealedLog.open.")
-        if os.getpid() != self._pid:
-            text = "the log was opened by the process that this one was forked from."
-            raise StoreError(text, hint="Open a stream of another name after the fork.")
-        if self._failed is not None:
-            raise StoreError(f"the log takes no more entries after a failed write: {self._failed}.")
+    def _wait(self, opened: OpenStream, seq: int, promise: Promise, timeout: float | None) -> None:
+        seconds = self._settings.timeout if timeout is None else timeout
+        if timeout is not None:
+            check_timeout(timeout)
+        if opened.worker.running:
+            kept = opened.engine.wait(seq, promise, seconds)
+        else:
+            kept = opened.drive(seq, promise, seconds)
+        self._require_kept(opened, seq, promise, kept=kept)
 
-    def _require_alone(self) -> None:
-        """Notice a writer whose lock lies elsewhere before a seq is given twice."""
-        try:
-            paths = [path for path in self._folder.iterdir() if stream_of(path) == self._state.stream]
-            new = {path.name for path in paths if path.stat().st_size} - self._known
-        except OSError as error:
-            text = f"a segment in {self._folder} cannot be made: {error.strerror}."
-            raise StoreError(text, hint="Check the folder.") from error
-        if new:
-            text = f"{min(new)} appeared in {self._folder}: another writer, with another state folder, has this stream."
-            raise StoreError(text, hint="Give all writers of a folder one state folder.")
+    def _require_kept(self, opened: OpenStream, seq: int, promise: Promise, *, kept: bool) -> None:
+        engine = opened.engine
+        if kept and engine.failed is None:
+            return
+        done = engine.synced if promise == Promise.SYNCED else engine.end
+        if done.seq >= seq:
+            return
+        if engine.failed is not None:
+            error = StoreError(f"entry {seq} of {opened.stream}: {engine.failed.message}", hint=engine.failed.hint)
+        else:
+            why = "; ".join(f"{what} fails ({reason})" for what, reason in engine.troubles.items())
+            error = StoreError(
+                f"entry {seq} of {opened.stream} is accepted and not {promise.name.lower()} in time"
+                f": {why or 'the disk does not answer'}.",
+                hint="It is stored as soon as the disk takes it; do not append it again.",
+            )
+        error.seqs = (seq,)
+        raise error
 
-    def _begin(self) -> _OpenSegment:
-        now = datetime.now(UTC)
-        number = 0
-        self._require_alone()
-        while True:
-            path = self._folder / segment_name(self._state.stream, now.date(), number)
-            if (self._folder / manifest_name(path.name)).exists():
-                # The name was used by a segment that is elsewhere or compressed now; a name is never used twice.
-                number += 1
-                continue
-            try:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
-                fd = os.open(path, flags, FILE_MODE)
-                break
-            except FileExistsError:
-                number += 1
-            except OSError as error:
-                raise StoreError(f"{path} cannot be made: {error.strerror}.", hint="Check the folder.") from error
-        state = self._state
-        self._known.add(path.name)
-        self._segment = _OpenSegment(path, fd, format_time(now), state.seq + 1, state.chain_hash, sha256())
-        return self._segment
+    # What is asked for between appends.
 
-    def close(self) -> None:
-        """Sync, write manifest and head, and let the stream go. Closing twice does nothing.
+    def flush(self, timeout: float | None = None) -> None:
+        """Bring everything that was accepted to the disk.
 
         Raises:
-            StoreError: when the end of the log could not be put on the disk; the entries stay where they are.
-            SealKeyError: when the key cannot sign any more.
+            StoreError: it did not get there within `timeout` seconds, the log's own unless given.
         """
-        with self._mutex:
-            lock, self._lock = self._lock, None
-            if lock is None:
-                return
-            atexit.unregister(self.close)
-            try:
-                # A forked child holds copies: what it would write belongs to its parent.
-                if self._segment is not None and os.getpid() == self._pid:
-                    self._close_segment(self._segment)
-            except OSError as error:
-                raise StoreError(
-                    f"the log could not be closed: {error.strerror}.", hint="Verify the folder."
-                ) from error
-            finally:
-                lock.release()
-
-    def _close_segment(self, segment: _OpenSegment) -> None:
-        try:
-            sync_file(segment.fd)
-            sync_folder(self._folder)
-        finally:
-            os.close(segment.fd)
-        if segment.size == 0 and self._failed is None:
-            segment.path.unlink()
-        if self._failed is not None or self._state.seq < segment.first_seq:
+        opened = self._opened
+        if opened is None:
             return
-        head = self._next_head(segment)
-        manifest = self._manifest(segment, head)
-        replace_file(self._folder / manifest_name(segment.path.name), format_manifest(manifest))
-        replace_file(self._state_dir / head_name(head.stream), format_head(sign_head(head, self._key)))
-        self._head = head
+        seq = opened.engine.last[0]
+        if seq > opened.engine.synced.seq:
+            opened.engine.want_synced(seq)
+            self._wait(opened, seq, Promise.SYNCED, timeout)
 
-    def _next_head(self, segment: _OpenSegment) -> Head:
-        state, old = self._state, self._head
-        return Head(
-            stream=state.stream,
-            origin=self._origin,
-            seq=state.seq,
-            chain_hash=state.chain_hash,
-            first_seq=1 if old is None else old.first_seq,
-            segment=segment.path.name,
-            offset=segment.size,
-            last_updated=format_time(datetime.now(UTC)),
-            others=others_of(self._state_dir, state.stream),
-        )
+    def rotate(self, timeout: float | None = None) -> None:
+        """Close the open segment, its manifest included; the next entry begins a new one.
 
-    def _manifest(self, segment: _OpenSegment, head: Head) -> Manifest:
-        manifest = Manifest(
-            stream=head.stream,
-            origin=head.origin,
-            file=segment.path.name,
-            created_ts=segment.created_ts,
-            closed_ts=head.last_updated,
-            record_count=head.seq - segment.first_seq + 1,
-            first_seq=segment.first_seq,
-            last_seq=head.seq,
-            first_ts=segment.first_ts,
-            last_ts=segment.last_ts,
-            continues_from=segment.continues_from,
-            root_chain_hash=head.chain_hash,
-            size_bytes=segment.size,
-            file_sha256=segment.digest.digest(),
-            algo=UNKEYED if self._key is None else str(self._key.algorithm),
-            key_id=None if self._key is None else self._key.key_id,
-            others=head.others,
-        )
-        return sign_manifest(manifest, self._key)
+        Raises:
+            StoreError: that did not work within `timeout` seconds, the log's own unless given.
+        """
+        opened = self._opened or self._reopen()
+        self.flush(timeout)
+        seconds = self._settings.timeout if timeout is None else timeout
+        if not opened.worker.rotate(monotonic() + seconds):
+            why = "; ".join(f"{what} fails ({reason})" for what, reason in opened.engine.troubles.items())
+            raise StoreError(f"the segment of {opened.stream} could not be closed in time: {why or 'too slow'}.")
+
+    def rotate_key(self, key: str | SigningKey, *, timeout: float | None = None) -> Receipt:
+        """Go on under another key; return the receipt of the `key` entry, the last under the old one.
+
+        Keep the old key as long as what it sealed is to be verified, and give verifiers both.
+
+        Raises:
+            SealKeyError: the stream is unkeyed, the key cannot be opened, or its key_id is that of the old one.
+            StoreError: the entry could not be synced in time; the new key is in use all the same.
+        """
+        opened = self._opened or self._reopen()
+        new = open_signing_key(key)
+        item = opened.change_key(new, self._settings.clock())
+        self._settings = self._settings.with_key(new)
+        self._wait(opened, item[0], Promise.SYNCED, timeout)
+        return Receipt(opened.stream, item[0], item[1])
+
+    @property
+    def stream(self) -> str:
+        """The stream that is written: the name given, or that of the slot that was free."""
+        return self._stream
+
+    @property
+    def head(self) -> ChainState:
+        """Where the stream stands: its last accepted entry."""
+        opened = self._opened
+        if opened is not None:
+            self._last = opened.engine.last
+        return ChainState(self._stream, *self._last)
+
+    @property
+    def stats(self) -> Stats:
+        """Counters since the log was opened; of a closed log, as they were at the end."""
+        return self._recent.stats()
+
+    def health(self) -> Health:
+        """Tell whether the log keeps its promises now."""
+        if self._opened is None and self._ended == "closed":
+            return Health(ok=False, reason="the log is closed")
+        return self._recent.health()
+
+    # The end.
+
+    def close(self, timeout: float | None = None) -> None:
+        """Write, sync and attest everything, and free the slot. Closing twice does nothing.
+
+        Raises:
+            StoreError: that did not work within `timeout` seconds, the log's own unless given. `seqs` names the
+                entries that are not stored; all others are adopted when the log is opened again.
+        """
+        self._close("closed", timeout)
+
+    def close_at_exit(self) -> None:
+        """Close because the interpreter ends; an append that still comes opens the log once more."""
+        self._close("exited", None)
+
+    def _close(self, how: Literal["closed", "exited"], timeout: float | None) -> None:
+        with self._opening:
+            opened, self._opened = self._opened, None
+            if self._ended != "closed":
+                self._ended = how
+            exits.unregister(self)
+            if opened is None:
+                return
+            try:
+                opened.close(self._settings.timeout if timeout is None else timeout)
+            except StoreError as error:
+                if how == "exited":
+                    warn(f"sealed log {self._stream} at exit: {error}")
+                raise
+            finally:
+                self._last = opened.engine.last
+
+    def let_go(self) -> None:
+        """Leave all that is open to the parent: this process was just forked from it."""
+        self._opening = threading.RLock()
+        self._gates = {}
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            self._ended = self._ended or "forked"
+            opened.let_go()
+
+    def _reopen(self) -> OpenStream:
+        """Open again: in a forked child a slot of its own, after the exit hook the stream itself."""
+        with self._opening:
+            if self._opened is not None:
+                return self._opened
+            if self._ended == "closed":
+                raise StoreError("the log is closed.", hint="Open it again with SealedLog.open.")
+            opened = open_stream(self._settings)
+            opened.engine.lonely = self._ended == "exited"
+            self._stream, self._last = opened.stream, opened.engine.last
+            if self._ended == "forked":
+                self._ended = None
+                exits.register(self)
+            self._opened = self._recent = opened
+            return opened
 
     def __enter__(self) -> Self:
         return self
@@ -312,21 +428,20 @@ class SealedLog:
     ) -> None:
         self.close()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
     def __repr__(self) -> str:
-        what = "unkeyed" if self._key is None else f"key {self._key.key_id}"
-        open_or_not = "closed" if self._lock is None else "failed" if self._failed else "open"
+        key = self._settings.key
+        what = "unkeyed" if key is None else f"key {key.key_id}"
+        state = self.health()
+        how = self._ended or ("open" if state else f"in trouble: {state.reason}")
         return (
-            f"<SealedLog {self._state.stream!r} in {str(self._folder)!r}, seq {self._state.seq}, {what}, {open_or_not}>"
+            f"<SealedLog {self._stream!r} in {str(self._settings.folder)!r}, seq {self.head.seq}, {what}, "
+            f"{self._promise.name.lower()}, {how}>"
         )
-
-
-def _timestamp(payload: bytes) -> str | None:
-    """Return the top-level `timestamp` of a payload, where it is a string."""
-    # In raw bytes a name may be spelled with escapes, and stand before white space.
-    if b"timestamp" not in payload and b"\\u" not in payload:
-        return None
-    try:
-        stamp = json.loads(payload, parse_int=float).get("timestamp")
-    except (ValueError, RecursionError):
-        return None
-    return stamp if isinstance(stamp, str) else None

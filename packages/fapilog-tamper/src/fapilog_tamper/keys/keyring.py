@@ -64,6 +64,18 @@ class Keyring:
         keys, origins = parse_trust_file(path)
         return cls(keys, origins=origins)
 
+    def with_key(self, key: SigningKey | VerifyingKey) -> Keyring:
+        """Return a keyring that has this key, too; a key_id that is known keeps its terms.
+
+        Raises:
+            SealKeyError: if its key_id stands for another key here.
+        """
+        known = self.get(key.key_id)
+        more = Keyring([*self, *([] if known is not None else [key])], stores=self._stores, origins=self._origins)
+        if known is not None and known.key != trusted(key).key:
+            raise SealKeyError(f"key_id {key.key_id} stands for two different keys.", hint="Give only the right one.")
+        return more
+
     @property
     def key_ids(self) -> tuple[str, ...]:
         """The key ids that were given, sorted; those in stores are not listed."""

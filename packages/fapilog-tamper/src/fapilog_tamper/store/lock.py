@@ -1,55 +1,74 @@
-"""One writer a stream: a lock that the operating system frees when its holder dies."""
+"""A lock on a file, which the operating system frees when its holder dies."""
 
 from __future__ import annotations
 
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from fapilog_tamper.errors import StoreError
 from fapilog_tamper.store.durable import FILE_MODE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["StreamLock"]
+__all__ = ["FileLock"]
+
+_HELD: Final = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
-class StreamLock:
-    """An exclusive lock on a file, held until `release` or the end of the process.
+class FileLock:
+    """A held lock; make it with `FileLock.take`."""
 
-    Raises:
-        StoreError: when another writer holds it.
-    """
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
 
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), FILE_MODE)
+    @classmethod
+    def take(cls, path: Path, mode: int = FILE_MODE) -> FileLock | None:
+        """Take the lock, or return None where somebody holds it, through another descriptor of this process too."""
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), mode)
         try:
-            _lock(self._fd)
+            _lock(fd)
         except OSError as error:
-            os.close(self._fd)
-            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
-                raise
-            raise StoreError(
-                f"{path.name.removesuffix('.lock')}: another writer has this stream open.",
-                hint="Close it there, or open a stream of another name here.",
-            ) from None
+            os.close(fd)
+            if error.errno in _HELD:
+                return None
+            raise
+        return cls(fd)
 
     def release(self) -> None:
         """Free the lock; the file stays, because removing it would let two writers lock two files of one name."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            # A forked child that never used the log may still have a copy of the descriptor: closing would not do.
+            _unlock(fd)
+            os.close(fd)
+
+    def abandon(self) -> None:
+        """Close a forked child's copy. Unlocking it would free the lock of the parent: they share the open file."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
-def _lock(fd: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
+if sys.platform == "win32":
+    import msvcrt
 
+    def _lock(fd: int) -> None:
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-    else:
+
+    def _unlock(fd: int) -> None:
+        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
+
+else:
+
+    def _lock(fd: int) -> None:
         import fcntl
 
         # flock belongs to the open file, so that closing another descriptor of the same file does not free it.
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(fd: int) -> None:
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_UN)

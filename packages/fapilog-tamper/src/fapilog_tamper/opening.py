@@ -1,0 +1,318 @@
+"""Opening a stream for writing: the slot, recovery, and the engine on top; and closing all of it again."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict, dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from fapilog_tamper.errors import SealKeyError, StoreError, TamperError
+from fapilog_tamper.keys import HmacKey, thumbprint
+from fapilog_tamper.keys.keyring import Keyring
+from fapilog_tamper.layout import is_segment_name, lock_name, manifest_name, plain_name, segment_place
+from fapilog_tamper.payload import control_payload
+from fapilog_tamper.recovery.mend import close_late, mend, recovery_payload, restore_payload
+from fapilog_tamper.recovery.plan import plan_opening, plan_restore
+from fapilog_tamper.recovery.survey import survey
+from fapilog_tamper.writer.engine import Engine, Limits, warn
+from fapilog_tamper.writer.packer import Packer
+from fapilog_tamper.writer.promise import Promise
+from fapilog_tamper.writer.segment import End
+from fapilog_tamper.writer.shelf import Shelf
+from fapilog_tamper.writer.signer import Signer
+from fapilog_tamper.writer.slots import require_distinct, slots_of, take_slot
+from fapilog_tamper.writer.stats import Health, Stats
+from fapilog_tamper.writer.worker import Worker
+
+if TYPE_CHECKING:
+    from fapilog_tamper.keys import SigningKey
+    from fapilog_tamper.recovery.facts import StreamFacts
+    from fapilog_tamper.recovery.plan import Plan
+    from fapilog_tamper.settings import Settings
+    from fapilog_tamper.store.base import Lock
+    from fapilog_tamper.writer.segment import Item
+
+__all__ = ["OpenStream", "open_stream", "restore_stream"]
+
+_LANE_SECONDS: Final = 0.02
+
+
+@dataclass(slots=True, eq=False)
+class OpenStream:
+    """One stream that is being written, in one slot."""
+
+    stream: str
+    lock: Lock
+    engine: Engine
+    worker: Worker
+    packer: Packer
+    begun: End
+    _lane: threading.Lock = field(default_factory=threading.Lock)
+
+    def put(self, payload: bytes, stamp: str | None, promise: int) -> tuple[Item, bool]:
+        """Accept a payload for a thread that can wait; as `Engine.put`.
+
+        Threads that meet line up here: each then writes its own line at once, which is faster than one writing for
+        others who must be woken. A line that does not move, because a write stands still, is left.
+        """
+        engine = self.engine
+        if not engine.crowded:
+            return engine.put(payload, stamp, promise)
+        lane = self._lane
+        if not lane.acquire(timeout=_LANE_SECONDS):
+            # Also where Ctrl-C came between taking the lane and the next line: nobody gives that one back.
+            self._lane = threading.Lock()
+            return engine.put(payload, stamp, promise)
+        try:
+            return engine.put(payload, stamp, promise)
+        finally:
+            lane.release()
+
+    def drive(self, seq: int, promise: Promise, timeout: float) -> bool:
+        """Do the worker's steps in the caller until the promise is kept; False when `timeout` seconds passed first."""
+        deadline = monotonic() + timeout
+        while not self.engine.reached(seq, promise):
+            self.worker.step()
+            left = deadline - monotonic()
+            if left <= 0:
+                return self.engine.reached(seq, promise)
+            if not self.engine.reached(seq, promise):
+                self.engine.hear(min(0.01, left))
+        return True
+
+    def change_key(self, key: SigningKey, now: float) -> Item:
+        """Seal what follows with another key; return the `key` entry that says so, the last under the old one.
+
+        Raises:
+            SealKeyError: the stream is unkeyed, or the new key has the old one's key_id.
+        """
+        old = self.engine.signer.key
+        if old is None:
+            raise SealKeyError(f"stream {self.stream} is unkeyed.", hint="Close it, and open it with a key.")
+        if old.key_id == key.key_id:
+            raise SealKeyError(f"the new key has the key_id of the old one, {key.key_id}.", hint="Give it another.")
+        public = key.verifying_key()
+        members = {} if isinstance(public, HmacKey) else {"thumbprint": thumbprint(public)}
+        ts = self.engine.shelf.time_text(now)
+        return self.engine.put_key(control_payload("key", ts=ts, next_key_id=key.key_id, **members), key)
+
+    def stats(self) -> Stats:
+        """Return a snapshot of the counters."""
+        engine = self.engine
+        last, begun = engine.last[0], self.begun.seq
+        return Stats(
+            accepted=last - begun,
+            written=engine.end.seq - begun,
+            synced=engine.synced.seq - begun,
+            pending=engine.pending,
+            pending_bytes=engine.pending_bytes,
+            **asdict(engine.counters),
+        )
+
+    def health(self) -> Health:
+        """Tell whether everything works now."""
+        engine = self.engine
+        if engine.failed is not None:
+            return Health(ok=False, reason=engine.failed.message)
+        reasons = [f"{what} fails: {reason}" for what, reason in engine.troubles.items()]
+        more = self.worker.unfinished
+        return Health(ok=not (reasons or more), reason="; ".join([*reasons, *([more] if more else [])]) or None)
+
+    def close(self, timeout: float) -> None:
+        """Store, sync and attest everything that was accepted, and free the slot.
+
+        Raises:
+            StoreError: when that did not work in time; it names what is not stored.
+        """
+        deadline = monotonic() + timeout
+        self.engine.stop_accepting()
+        if not self.worker.stop(timeout):
+            # The thread may still write: the lock stays, so that nobody goes on behind its back.
+            raise self._left("the disk does not answer")
+        try:
+            if not self.worker.finish(deadline):
+                raise self._left("; ".join(f"{what}: {why}" for what, why in self.engine.troubles.items()))
+            self.packer.wait(max(0.0, deadline - monotonic()))
+        finally:
+            self._free()
+
+    def _left(self, why: str) -> StoreError:
+        failed, end = self.engine.failed, self.engine.end
+        seqs = tuple(range(end.seq + 1, self.engine.last[0] + 1))
+        reason = failed.message if failed is not None else why or "it took too long"
+        what = f"entries {seqs[0]} to {seqs[-1]} were not stored" if seqs else "its end is not attested"
+        error = StoreError(
+            f"stream {self.stream} could not be closed, {what}: {reason}",
+            hint="Mend the disk and open the log again: what is there is adopted.",
+        )
+        error.seqs = seqs
+        return error
+
+    def _free(self) -> None:
+        segment = self.engine.end.segment
+        if segment is not None:
+            self.engine.shelf.folder.close(segment.handle)
+        self.lock.release()
+
+    def let_go(self) -> None:
+        """Close a forked child's copies; nothing is written and nothing unlocked."""
+        segment = self.engine.end.segment
+        if segment is not None:
+            self.engine.shelf.folder.close(segment.handle)
+        self.lock.abandon()
+
+
+def open_stream(settings: Settings) -> OpenStream:
+    """Open the lowest free slot of a stream; recover what a crash left there, and in slots that nobody holds.
+
+    Raises:
+        ConfigError: the name cannot be used in this folder.
+        StoreError: the folder cannot be written.
+        RollbackError: entries are missing that something speaks of.
+        HeadError: the head cannot be believed.
+        SealKeyError: the key is not the stream's.
+    """
+    _make(settings)
+    stream, lock = take_slot(settings.state, settings.stream)
+    opened = _open_slot(settings, stream, lock)
+    _recover_neighbours(settings, stream)
+    return opened
+
+
+def restore_stream(settings: Settings, stream: str, *, reason: str, by: str) -> OpenStream:
+    """Open a stream behind the last entry that can be believed, whatever its head says, and put that on record.
+
+    Args:
+        settings: as for `open_stream`.
+        stream: the stream itself, or one of its slots.
+        reason: why, for the `restore` entry.
+        by: who, for the `restore` entry.
+
+    Raises:
+        StoreError: a writer has the stream.
+    """
+    _make(settings)
+    lock = settings.state.lock(lock_name(stream))
+    if lock is None:
+        raise StoreError(f"a writer has stream {stream} open.", hint="Close it first.")
+    try:
+        facts = survey(settings.folder, settings.state, stream, _keyring(settings), all_segments=True)
+        plan = plan_restore(facts)
+        lost = plan.lost or (0, b"")
+        opened = _start(settings, stream, lock, facts, plan)
+        opened.engine.shelf.extra["restored"] = {"after_seq": plan.seq, "lost_seq": max(plan.seq, lost[0])}
+        now = opened.engine.shelf.time_text(settings.clock())
+        _record(opened, restore_payload(plan, now, reason, by), settings)
+        _close_late(opened, plan, settings)
+    except BaseException:
+        lock.release()
+        raise
+    return opened
+
+
+def _make(settings: Settings) -> None:
+    try:
+        settings.folder.make()
+        settings.state.make()
+        require_distinct(settings.folder, settings.state, settings.stream)
+    except OSError as error:
+        text = f"{settings.folder} cannot be opened for writing: {error.strerror or error}."
+        raise StoreError(text, hint="Check the path.") from error
+
+
+def _open_slot(settings: Settings, stream: str, lock: Lock) -> OpenStream:
+    try:
+        facts = survey(settings.folder, settings.state, stream, _keyring(settings))
+        plan = plan_opening(facts)
+        opened = _start(settings, stream, lock, facts, plan)
+        _close_late(opened, plan, settings)
+        _pack_rest(opened, settings)
+    except OSError as error:
+        lock.release()
+        text = f"stream {stream} in {settings.folder} cannot be opened: {error.strerror or error}."
+        raise StoreError(text, hint="Mend the disk, and open it again.") from error
+    except BaseException:
+        lock.release()
+        raise
+    return opened
+
+
+def _keyring(settings: Settings) -> Keyring | None:
+    if settings.key is None:
+        return settings.keyring
+    return Keyring([settings.key]) if settings.keyring is None else settings.keyring.with_key(settings.key)
+
+
+def _start(settings: Settings, stream: str, lock: Lock, facts: StreamFacts, plan: Plan) -> OpenStream:
+    copies = mend(settings.folder, facts, plan)
+    signer = Signer(stream, settings.key, plan.seq)
+    shelf = Shelf(
+        settings.folder,
+        settings.state,
+        stream,
+        signer=signer,
+        rotation=settings.rotation,
+        clock=settings.clock,
+    )
+    shelf.origin, shelf.first_seq = plan.origin, plan.first_seq
+    if facts.head is not None:
+        shelf.extra = dict(facts.head.extra)
+        shelf.last_segment = facts.head.segment
+    last = next((found for found in reversed(facts.segments) if found.last_seq == plan.seq), None)
+    if last is not None:
+        shelf.last_segment = plain_name(last.name)
+    offset = last.good if last is not None else facts.head.offset if facts.head is not None else 0
+    begun = End(plan.seq, plan.chain_hash, offset, None)
+    limits = Limits(settings.inline, settings.max_buffer_bytes, settings.on_full == "raise")
+    engine = Engine(shelf, signer, begun, limits=limits, rotation=settings.rotation, clock=settings.clock)
+    packer = Packer(settings.folder, settings.compress, engine.meet)
+    attested = facts.head.seq if facts.head is not None else 0
+    worker = Worker(engine, settings.clock, packer.add, attested=attested)
+    opened = OpenStream(stream, lock, engine, worker, packer, begun)
+    if plan.reason not in (None, "restore"):
+        _record(opened, recovery_payload(plan, copies, shelf.time_text(settings.clock())), settings)
+    worker.start()
+    return opened
+
+
+def _record(opened: OpenStream, payload: bytes, settings: Settings) -> None:
+    """Write an entry of the writer, and see it written before anything else happens."""
+    item, written = opened.engine.put(payload, None, Promise.WRITTEN, mac=True)
+    deadline = monotonic() + settings.timeout
+    while not written and not opened.engine.reached(item[0], Promise.WRITTEN) and monotonic() < deadline:
+        opened.worker.step()
+        opened.engine.hear(0.01)
+    if opened.engine.end.seq < item[0]:
+        raise StoreError(f"stream {opened.stream}: what was found could not be put on record.")
+
+
+def _close_late(opened: OpenStream, plan: Plan, settings: Settings) -> None:
+    for found in plan.late:
+        close_late(opened.engine.shelf, found, settings.clock())
+
+
+def _pack_rest(opened: OpenStream, settings: Settings) -> None:
+    """Compress what was closed and not compressed when the last writer ended."""
+    if settings.compress == "none":
+        return
+    names = set(settings.folder.names())
+    for name in sorted(names):
+        if segment_place(name, opened.stream) is not None and name == plain_name(name) and manifest_name(name) in names:
+            opened.packer.add(name)
+
+
+def _recover_neighbours(settings: Settings, stream: str) -> None:
+    """Recover other slots of the stream that a crash left open and nobody holds."""
+    names = set(settings.folder.names())
+    for other in sorted(slots_of(names, settings.stream) - {stream}):
+        ours = [name for name in names if segment_place(name, other) is not None and is_segment_name(name)]
+        if all(manifest_name(name) in names for name in ours):
+            continue
+        lock = settings.state.lock(lock_name(other))
+        if lock is None:
+            continue
+        try:
+            _open_slot(settings, other, lock).close(settings.timeout)
+        except TamperError as error:
+            warn(f"sealed log {other} in {settings.folder} was not recovered: {error}")

@@ -1,0 +1,1 @@
+"""What a writer does with what it finds on open: survey the files, plan, apply the plan."""

@@ -1,0 +1,1 @@
+"""The engine under `SealedLog`: acceptance, commits, segments and their closing."""

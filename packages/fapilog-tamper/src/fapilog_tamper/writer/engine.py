@@ -1,0 +1,562 @@
+"""Acceptance and commit: how an event gets its place, and how its line gets into the store.
+
+    put: [mutex: seq, chain, line -> pending]  ->  the turn: one write of what is pending  ->  waiters
+
+Accepting is one `append` to `pending`, committing one assignment to `_end`, so that Ctrl-C may end an append anywhere
+and no seq is given twice. The turn (`_turn`) is the right to write; whoever has it writes outside the mutex, and a
+write that failed or was interrupted is done again at the same offset. A caller that finds the turn free and the disk
+fast writes by itself, which costs a microsecond; else the worker thread writes, which costs a hand-over.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass
+from math import inf
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Final
+
+from fapilog_tamper.errors import StoreError
+from fapilog_tamper.writer.promise import Promise
+from fapilog_tamper.writer.segment import FOLD, no_segment
+from fapilog_tamper.writer.shelf import write_far
+from fapilog_tamper.writer.stats import Counters
+from fapilog_tamper.writer.waiting import ThreadWaiters
+
+if TYPE_CHECKING:
+    from fapilog_tamper.clock import Clock
+    from fapilog_tamper.keys import SigningKey
+    from fapilog_tamper.rotation import Rotation
+    from fapilog_tamper.writer.segment import Chunk, End, Item, OpenSegment
+    from fapilog_tamper.writer.shelf import Shelf
+    from fapilog_tamper.writer.signer import Seal, Signer
+    from fapilog_tamper.writer.waiting import LoopGate
+
+__all__ = ["Engine", "Limits", "warn"]
+
+_SLOW: Final = 0.005
+"""Seconds: a write that takes longer stood still somewhere, and callers stop writing by themselves."""
+
+_FAST_AGAIN: Final = 20
+_BATCH: Final = 1 << 20
+_BATCH_ENTRIES: Final = 4096
+_DOZE: Final = 0.05
+_FREE: Final[object] = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds the engine."""
+
+    inline: bool = True
+    max_buffer: int = 8 << 20
+    refuse: bool = False
+
+
+class Engine:
+    """The state of one open stream. Any thread may call `put`, `wait` and what only reads."""
+
+    def __init__(
+        self, shelf: Shelf, signer: Signer, end: End, *, limits: Limits, rotation: Rotation, clock: Clock
+    ) -> None:
+        self.shelf = shelf
+        self.signer = signer
+        self.limits = limits
+        self.counters = Counters()
+        self.mutex = threading.Lock()
+        self.bell = threading.Lock()
+        self.bell.acquire()
+        self.segment = no_segment(end.seq, end.chain, end.offset)
+        self.synced = end
+        self.wounded: list[OpenSegment] = []
+        self.rotation_due = False
+        self.flush_at: float | None = None
+        self.wanted_written = 0
+        self.wanted_synced = 0
+        self.head_at_seq = end.seq + 1
+        self.troubles: dict[str, str] = {}
+        self.failed: StoreError | None = None
+        self.closing = False
+        self.guarded = limits.refuse
+        self.crowded = False
+        self.lonely = False
+        self.refused = 0
+        self.refused_ts: tuple[float, float] | None = None
+        self._rotation = rotation
+        self._clock = clock
+        self._seal: Seal | None = None
+        self._most_bytes = inf if rotation.max_bytes is None else rotation.max_bytes
+        self._write = shelf.folder.write
+        self._pending: list[Item] = []
+        self._pending_bytes = 0
+        self._turn: object = _FREE
+        self._turn_wanted = False
+        self._rung = False
+        self._threads = ThreadWaiters()
+        self._gates: set[LoopGate] = set()
+        self._watched = False
+        self._inline = limits.inline
+        self._fast_writes = 0
+        self._fast_needed = _FAST_AGAIN
+        self._slowed_at = 0.0
+
+    # Acceptance.
+
+    @property
+    def end(self) -> End:
+        """How far the stream is in the store."""
+        return self.segment.end
+
+    @property
+    def last(self) -> tuple[int, bytes]:
+        """Seq and chain hash of the last accepted entry."""
+        with self.mutex:
+            last = self._pending[-1] if self._pending else self.end
+            return last[0], last[1]
+
+    @property
+    def inline(self) -> bool:
+        """Whether callers write by themselves now."""
+        return self._inline
+
+    def put(  # noqa: C901, PLR0912 (each call costs)
+        self, payload: bytes, stamp: str | None, promise: int, *, mac: bool = False, internal: bool = False
+    ) -> tuple[Item, bool]:
+        """Accept a payload; return its item, and whether it is in the operating system already.
+
+        Args:
+            payload: what to seal.
+            stamp: its `timestamp`, for the manifest.
+            promise: how far the caller will wait for it.
+            mac: the entry must carry a mac of its own.
+            internal: an entry of the writer, which no bound refuses.
+
+        Raises:
+            StoreError: when the log takes nothing now; nothing was accepted.
+            SealKeyError: when the key cannot sign; nothing was accepted.
+        """
+        # The speed of the log is made here: no call that can be saved, no lock taken twice.
+        mine: object | None = None
+        try:
+            with self.mutex:
+                begun = perf_counter()
+                pending, segment = self._pending, self.segment
+                end = segment.chunks[-1]
+                last: Item | Chunk = end
+                if pending:
+                    if pending[-1][0] <= end[0]:
+                        pending.clear()
+                        self._pending_bytes = 0
+                    else:
+                        last = pending[-1]
+                if self.guarded:
+                    self._require_room(internal=internal)
+                seq = last[0] + 1
+                seal = self._seal or self._pick(begun, mac=mac)
+                line, chain = seal(payload, seq, last[1])
+                item = (seq, chain, line, stamp)
+                # Accepted: from here on the entry has its place.
+                pending.append(item)
+                self._pending_bytes += len(line)
+                if promise != 1 or self._turn is not _FREE or not self._inline or self.rotation_due:
+                    self._ask(seq, promise)
+                    return item, False
+                self._turn = mine = item
+            offset = end[2]
+            after = offset + len(line)
+            if pending[0] is not item or after > self._most_bytes or self._clock() >= segment.rotate_at:
+                return item, self._lead_many(item, begun)
+            try:
+                size = self._write(segment.handle, line, offset)
+            except OSError as error:
+                return item, self._met(error)
+            if size != len(line):
+                return item, self._lead_many(item, begun)
+            chunks = segment.chunks
+            # Written: this one step makes it so.
+            chunks.append((seq, chain, after, line, stamp, stamp))
+            # Hazard: an entry that came meanwhile found the turn taken, and counts on being seen here. It stands in
+            # `pending` before its caller looks at the turn; the turn is given back before `pending` is looked at.
+            self._turn = _FREE
+            if pending[-1] is not item or self._watched or self._turn_wanted or seq >= self.head_at_seq:
+                self._look_around()
+            if len(chunks) >= FOLD:
+                segment.fold()
+            if perf_counter() - begun > _SLOW:
+                self._slow_down()
+        finally:
+            if mine is not None and self._turn is mine:
+                # Ctrl-C ended this in between: the line waits for the next write.
+                self._turn = _FREE
+                with self.mutex:
+                    self._hand_over()
+        return item, True
+
+    def _require_room(self, *, internal: bool) -> None:
+        """Refuse what a log takes no more; under the mutex."""
+        if self.failed is not None or (self.closing and not internal):
+            raise self._refusal()
+        if self._pending_bytes > self.limits.max_buffer and self.limits.refuse and not internal:
+            raise self._refuse()
+
+    def _pick(self, now: float, *, mac: bool) -> Seal:
+        signer = self.signer
+        if signer.each is not None:
+            self._seal = signer.each
+            return signer.each
+        # Without a worker nobody adds a seal later.
+        return signer.with_mac() if mac or self.lonely else signer.pick(now)
+
+    def _look_around(self) -> None:
+        """Behind the fast path: wake who waits, and the worker where there is something for it."""
+        with self.mutex:
+            self._settle()
+            if self._pending or self._turn_wanted or self.segment.chunks[-1][0] >= self.head_at_seq:
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Have somebody write what is pending, a thread that waits or the worker; under the mutex."""
+        if self.pending:
+            if self._inline and not self.rotation_due and self._threads.pass_on():
+                return
+            self.wanted_written = self._pending[-1][0]
+        self._ring()
+
+    def _lead_many(self, item: Item | None, begun: float) -> bool:
+        """Write all that is pending; return whether that was possible."""
+        try:
+            self.write_some()
+        except OSError as error:
+            return self._met(error)
+        except StoreError as error:
+            self.fail(error)
+            raise
+        with self.mutex:
+            self._settle()
+            self._turn = _FREE
+            if self._pending or self._turn_wanted or self.segment.chunks[-1][0] >= self.head_at_seq:
+                self._hand_over()
+        if perf_counter() - begun > _SLOW:
+            self._slow_down()
+        return item is None or self.end.seq >= item[0]
+
+    def _met(self, error: OSError) -> bool:
+        self.meet(error, "write")
+        self.cut_back()
+        with self.mutex:
+            self._settle()
+            self._turn = _FREE
+            self._hand_over()
+        self._slow_down()
+        return False
+
+    def put_key(self, payload: bytes, key: SigningKey) -> Item:
+        """Accept the `key` entry, and seal all that follow with `key`; nothing comes in between."""
+        with self.mutex:
+            if self.failed is not None or self.closing:
+                raise self._refusal()
+            last = self._pending[-1] if self._pending else self.end
+            line, chain = self.signer.with_mac()(payload, last[0] + 1, last[1])
+            mine = (last[0] + 1, chain, line, None)
+            self._pending.append(mine)
+            self._pending_bytes += len(line)
+            self.signer.change(key, mine[0])
+            self._seal = None
+            self._ask(mine[0], Promise.SYNCED)
+            return mine
+
+    def want_synced(self, seq: int) -> None:
+        """Have the worker bring everything through `seq` to the disk."""
+        with self.mutex:
+            self.wanted_written = max(self.wanted_written, seq)
+            self.wanted_synced = max(self.wanted_synced, seq)
+            self._ring()
+
+    def _refusal(self) -> StoreError:
+        if self.failed is not None:
+            return StoreError(f"the log takes no more entries: {self.failed.message}", hint=self.failed.hint)
+        return StoreError("the log is closed.", hint="Open it again with SealedLog.open.")
+
+    def _refuse(self) -> StoreError:
+        now = self._clock()
+        self.refused += 1
+        self.counters.refused += 1
+        self.refused_ts = (now if self.refused_ts is None else self.refused_ts[0], now)
+        text = f"{self._pending_bytes} bytes wait to be written to {self.shelf.stream}, the bound is "
+        return StoreError(f"{text}{self.limits.max_buffer}; the event was refused, and will be counted in the log.")
+
+    def _ask(self, seq: int, promise: int) -> None:
+        """Have the worker do what the caller does not; under the mutex."""
+        if promise == Promise.SYNCED:
+            self.wanted_synced = seq
+        elif promise == Promise.WRITTEN and self._turn is not _FREE:
+            self.crowded = True
+        if promise == Promise.ACCEPTED and self._pending_bytes < min(_BATCH, self.limits.max_buffer):
+            if self.flush_at is None:
+                self.flush_at = monotonic() + 0.005
+                self._ring()
+            return
+        self.wanted_written = seq
+        # Who has the turn looks at what is pending before it goes.
+        if self._turn is _FREE:
+            self._ring()
+
+    def _ring(self) -> None:
+        """Wake the worker; under the mutex."""
+        if not self._rung:
+            self._rung = True
+            self.bell.release()
+
+    def ring(self) -> None:
+        """Wake the worker."""
+        with self.mutex:
+            self._ring()
+
+    def hear(self, timeout: float) -> None:
+        """Wait for the bell; the worker only."""
+        if self.bell.acquire(timeout=timeout):
+            with self.mutex:
+                self._rung = False
+
+    # Committing.
+
+    def _settle(self) -> None:
+        """Under the mutex, after a commit."""
+        end, pending = self.end, self._pending
+        if len(pending) == 1 and pending[0][0] <= end[0]:
+            pending.clear()
+        else:
+            done = 0
+            while done < len(pending) and pending[done][0] <= end[0]:
+                self._pending_bytes -= len(pending[done][2])
+                done += 1
+            del pending[:done]
+        if not pending:
+            self._pending_bytes = 0
+        if self._watched:
+            self.notify()
+
+    def write_some(self) -> int:
+        """Write the first of what is pending, about a mebibyte at most; return the number of entries. With the turn.
+
+        Stops before an entry that belongs into the next segment: then `rotation_due` is set.
+
+        Raises:
+            OSError: when not all could be written; what was is committed.
+        """
+        end = self.end
+        batch = self._batch(end)
+        if not batch:
+            return 0
+        segment = end.segment
+        if segment is None:
+            self.segment = segment = self.shelf.begin(end)
+            end = segment.end
+        if not self.shelf.origin:
+            self.shelf.origin = batch[0][1]
+        data = b"".join([item[2] for item in batch])
+        taken, problem = write_far(self.shelf.folder, segment.handle, data, end.offset)
+        if problem is not None:
+            batch, data = _whole(batch, data, taken)
+        if batch:
+            stamps = [item[3] for item in batch if item[3] is not None]
+            seq, chain, _, _ = batch[-1]
+            least, most = min(stamps, default=None), max(stamps, default=None)
+            segment.chunks.append((seq, chain, end.offset + len(data), data, least, most))
+            segment.fold()
+        if problem is not None:
+            raise problem
+        return len(batch)
+
+    def _batch(self, end: End) -> list[Item]:
+        """Return the entries that the next write may take, in one segment."""
+        batch: list[Item] = []
+        size = 0
+        for item in self._pending[:_BATCH_ENTRIES]:
+            if item[0] <= end[0]:
+                # Written by an append that Ctrl-C ended before it was dropped.
+                continue
+            length = len(item[2])
+            if self._rotation.overflows(end[2] + size, length):
+                self.rotation_due = not batch
+                break
+            batch.append(item)
+            size += length
+            if size >= _BATCH:
+                break
+        return batch
+
+    def cut_back(self) -> None:
+        """Remove a part of a line that a failed write may have left. With the turn."""
+        if self.end.segment is not None:
+            # It is written over anyway; until then readers should not see half a line.
+            with suppress(OSError):
+                self.shelf.folder.truncate(self.end.segment.handle, self.end.offset)
+
+    # The turn, for the worker.
+
+    def take_turn(self) -> bool:
+        """Take the turn; False where a caller has it, who rings when it is done."""
+        with self.mutex:
+            self._turn_wanted = self._turn is not _FREE
+            if self._turn_wanted:
+                return False
+            self._turn = self
+            return True
+
+    def give_turn(self, *, took: float | None = None) -> None:
+        """Give the turn back; `took` is how long the slowest write stood, where there was one."""
+        with self.mutex:
+            self._settle()
+            self._turn = _FREE
+            if took is not None:
+                self._speed_up(took)
+
+    def flush_time(self) -> float | None:
+        """Return when the worker is to write (monotonic): 0 for now, None for not at all. Under the mutex.
+
+        An entry that its caller is writing is pending, too, and nobody asks for it.
+        """
+        if max(self.wanted_written, self.wanted_synced) > self.end[0]:
+            return 0.0
+        return self.flush_at if self.flush_at is not None and self.pending else None
+
+    @property
+    def pending(self) -> int:
+        """The number of entries that wait to be written."""
+        # The fast path leaves its entry here for the next to drop.
+        pending = self._pending[-1:]
+        return max(0, pending[0][0] - self.end[0]) if pending else 0
+
+    @property
+    def pending_bytes(self) -> int:
+        """The bytes of the entries that wait to be written."""
+        return self._pending_bytes if self.pending else 0
+
+    def stop_accepting(self) -> None:
+        """Take only what the writer itself has to say."""
+        with self.mutex:
+            self.closing = self.guarded = True
+
+    def settle(self) -> None:
+        """Drop what is written and wake who waits."""
+        with self.mutex:
+            self._settle()
+
+    def _slow_down(self) -> None:
+        now = monotonic()
+        # A disk that is slow again at once is given a longer trial each time.
+        again = now - self._slowed_at < 1.0
+        self._fast_needed = min(self._fast_needed * 2, 5120) if again else _FAST_AGAIN
+        self._slowed_at = now
+        self._inline, self._fast_writes = False, 0
+        self.counters.slowdowns += 1
+
+    def _speed_up(self, took: float) -> None:
+        # Behind a write the worker waits for the interpreter, up to its switch interval of 5 ms: that is no stall.
+        self._fast_writes = self._fast_writes + 1 if took < 10 * _SLOW else 0
+        if self._fast_writes >= self._fast_needed and not self.troubles and not self._inline:
+            self._inline = self.limits.inline
+
+    # Waiting.
+
+    def reached(self, seq: int, promise: int) -> bool:
+        """Tell whether the promise of this entry is kept, or never will be."""
+        done = self.synced if promise == Promise.SYNCED else self.end
+        return done[0] >= seq or self.failed is not None
+
+    def watch(self, gate: LoopGate) -> None:
+        """Have the gate notified at the next step forward."""
+        with self.mutex:
+            gate.watched = self._watched = True
+            self._gates.add(gate)
+
+    def wait(self, seq: int, promise: Promise, timeout: float) -> bool:
+        """Wait in a thread until the promise is kept; False when `timeout` seconds passed first."""
+        deadline = monotonic() + timeout
+        while True:
+            turn = lock = None
+            with self.mutex:
+                if self.reached(seq, promise):
+                    self._threads.notify(self)
+                    return True
+                if promise == Promise.WRITTEN and self._inline and self._turn is _FREE and not self.rotation_due:
+                    self._turn = turn = object()
+                else:
+                    lock = self._threads.add(seq, promise)
+                    self._watched = True
+            if turn is not None:
+                self._write_for_all(turn)
+                continue
+            left = deadline - monotonic()
+            # Hazard: who is woken to wake the next may be interrupted before it does: nobody sleeps for long.
+            if lock is not None and not lock.acquire(timeout=max(0.0, min(left, _DOZE))):
+                with self.mutex:
+                    self._threads.drop(lock)
+                if left <= _DOZE:
+                    return self.reached(seq, promise)
+
+    def _write_for_all(self, turn: object) -> None:
+        begun = perf_counter()
+        try:
+            self._lead_many(None, begun)
+        finally:
+            if self._turn is turn:
+                self._turn = _FREE
+                with self.mutex:
+                    self._hand_over()
+
+    def notify(self) -> None:
+        """Wake who waits; under the mutex."""
+        gates, self._gates = self._gates, set()
+        for gate in gates:
+            gate.watched = False
+            gate.notify()
+        self._threads.notify(self)
+        self._watched = bool(self._threads)
+
+    # Trouble.
+
+    def meet(self, error: OSError, what: str) -> None:
+        """Take note that the store failed; the first time of an episode, warn."""
+        reason = error.strerror or str(error)
+        self.counters.failures += 1
+        first = what not in self.troubles
+        self.troubles[what] = reason
+        if first:
+            self.counters.episodes += 1
+            text = f"sealed log {self.shelf.stream} in {self.shelf.folder}: {what} failed ({reason}); trying again."
+            warn(text)
+
+    def well(self, what: str) -> None:
+        """Take note that this works (again)."""
+        self.troubles.pop(what, None)
+
+    def fail(self, error: StoreError) -> None:
+        """Take nothing more: what is on the disk is not what was written."""
+        with self.mutex:
+            self.failed, self.guarded = error, True
+            self.notify()
+        warn(f"sealed log {self.shelf.stream}: {error}")
+
+
+def _whole(batch: list[Item], data: bytes, taken: int) -> tuple[list[Item], bytes]:
+    """Return the entries, and their bytes, that stand whole in the first `taken` bytes."""
+    size = count = 0
+    for item in batch:
+        if size + len(item[2]) > taken:
+            break
+        size += len(item[2])
+        count += 1
+    return batch[:count], data[:size]
+
+
+def warn(text: str) -> None:
+    """Tell the user, once for each text and place as warnings are."""
+    try:
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+    except RuntimeWarning:
+        # Warnings are errors here. Callers are told by StoreError; a worker that died of this would tell nobody.
+        return

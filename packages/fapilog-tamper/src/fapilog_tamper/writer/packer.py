@@ -1,0 +1,132 @@
+"""Compressing closed segments, in a thread of its own: commits never wait for it.
+
+The compressed file is on the disk, and unpacks to what the manifest says, before the plain one is removed. A plain
+file that is not what its manifest says stays as it is: the verifier will name it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import zlib
+from collections import deque
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from fapilog_tamper.layout import manifest_name
+from fapilog_tamper.manifest import parse_manifest
+from fapilog_tamper.writer.shelf import write_far
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fapilog_tamper.store.base import Store
+
+__all__ = ["Compression", "Packer"]
+
+Compression = Literal["none", "gzip", "zstd"]
+
+_CHUNK: Final = 1 << 20
+_ENDINGS: Final = {"gzip": ".gz", "zstd": ".zst"}
+
+
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+class Packer:
+    """Compresses the segments that it is given, one after the other.
+
+    Attributes:
+        failures: how often the store failed; such a segment stays plain until the log is opened again.
+    """
+
+    def __init__(self, folder: Store, how: Compression, met: Callable[[OSError, str], None]) -> None:
+        self._folder = folder
+        self._how = how
+        self._met = met
+        self._waiting: deque[str] = deque()
+        self._mutex = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def add(self, name: str) -> None:
+        """Compress a segment whose manifest is written, soon."""
+        if self._how == "none":
+            return
+        with self._mutex:
+            self._waiting.append(name)
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name=f"sealed-log packer {self._folder}", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    # At interpreter exit no thread can be started; the next open finds the segment.
+                    return
+                self._thread = thread
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until nothing is left to compress; False when `timeout` seconds passed first."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+        return self._thread is None
+
+    def _run(self) -> None:
+        while True:
+            with self._mutex:
+                if not self._waiting:
+                    self._thread = None
+                    return
+                name = self._waiting.popleft()
+            try:
+                self._pack(name)
+            except OSError as error:
+                self._met(error, f"compressing {name}")
+
+    def _pack(self, name: str) -> None:
+        folder = self._folder
+        manifest = parse_manifest(folder.read(manifest_name(name)))
+        packed = name + _ENDINGS[self._how]
+        temporary = f"{packed}.tmp"
+        folder.remove(temporary)
+        handle = folder.create(temporary)
+        digest = sha256()
+        try:
+            at = 0
+            for chunk in self._packed(name, digest.update):
+                _, problem = write_far(folder, handle, chunk, at)
+                if problem is not None:
+                    raise problem
+                at += len(chunk)
+            folder.sync(handle)
+        finally:
+            folder.close(handle)
+        if digest.digest() != manifest.file_sha256:
+            folder.remove(temporary)
+            return
+        folder.rename(temporary, packed)
+        folder.sync_names()
+        folder.remove(name)
+        folder.sync_names()
+
+    def _packed(self, name: str, seen: Callable[[bytes], object]) -> Iterator[bytes]:
+        compressor = _compressor(self._how)
+        at = 0
+        while chunk := self._folder.read(name, at, _CHUNK):
+            at += len(chunk)
+            seen(chunk)
+            if out := compressor.compress(chunk):
+                yield out
+        yield compressor.flush()
+
+
+def _compressor(how: str) -> _Compressor:
+    # wbits=31 is gzip, with a time stamp of zero: the same segment gives the same file.
+    return zlib.compressobj(6, zlib.DEFLATED, 31) if how == "gzip" else zstd.ZstdCompressor()

@@ -1,0 +1,427 @@
+"""The worker of a log: one thread that writes what callers do not, syncs, attests and tidies up.
+
+`step` does what is due and returns; the thread calls it in a loop, and whoever closes the log, at interpreter exit too,
+calls it without the thread. In a step, in this order, because each attests only what those before have made true:
+
+    1. commit       lines that wait go to the store; a segment that is due is synced and closed
+    2. cover        entries that no mac covers get a late `seal`
+    3. sync         what callers wait for, or a head wants to speak of, goes to the disk
+    4. tidy         segments that a failed sync has wounded are cut; closed segments get their manifests
+    5. attest       the head
+
+A sync that fails is never tried again on the same file (fsyncgate): what it was to save is written into a new segment.
+"""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Final
+
+from fapilog_tamper.errors import SealKeyError, StoreError
+from fapilog_tamper.payload import control_payload
+from fapilog_tamper.writer.promise import Promise
+from fapilog_tamper.writer.segment import OpenSegment, no_segment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fapilog_tamper.clock import Clock
+    from fapilog_tamper.writer.engine import Engine
+    from fapilog_tamper.writer.segment import End
+
+__all__ = ["Worker"]
+
+_HEAD_SECONDS: Final = 1.0
+_HEAD_ENTRIES: Final = 10_000
+_HEAD_SHARE: Final = 20
+"""A head is written no more often than leaves it a twentieth of the time."""
+
+_SEAL_SECONDS: Final = 0.2
+_COMMIT_BYTES: Final = 4 << 20
+_FIRST_RETRY: Final = 0.01
+_LAST_RETRY: Final = 2.0
+_IDLE: Final = 3600.0
+
+
+class _Retry:
+    """When to try again what failed: soon, then less and less often."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+        self._pause = _FIRST_RETRY
+
+    def failed(self) -> None:
+        self.at = monotonic() + self._pause
+        self._pause = min(2 * self._pause, _LAST_RETRY)
+
+    def worked(self) -> None:
+        self.at, self._pause = 0.0, _FIRST_RETRY
+
+    @property
+    def due(self) -> bool:
+        return monotonic() >= self.at
+
+
+class Worker:
+    """Does the work of one engine. `closed` hears the name of each segment whose manifest is written."""
+
+    def __init__(self, engine: Engine, clock: Clock, closed: Callable[[str], None], *, attested: int) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._on_closed = closed
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._stepping = threading.RLock()
+        self._attested = attested
+        self._unattested_since: float | None = None
+        self._head_pause = _HEAD_SECONDS
+        self._head_wanted = False
+        self._write_retry, self._sync_retry, self._tidy_retry = _Retry(), _Retry(), _Retry()
+        self._to_swap: OpenSegment | None = None
+        self._wounded: list[tuple[OpenSegment, int]] = []
+        self._closed: list[tuple[OpenSegment, End]] = []
+
+    # The thread.
+
+    def start(self) -> None:
+        """Start the thread. At interpreter exit none can be started; then callers do the steps."""
+        thread = threading.Thread(target=self._run, name=f"sealed-log {self._engine.shelf.stream}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return
+        self._thread = thread
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread does the steps."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def stop(self, timeout: float) -> bool:
+        """End the thread; False when it stands in a system call for longer than `timeout` seconds."""
+        self._stopping = True
+        self._engine.ring()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+        return not self.running
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._engine.hear(self._pause())
+            if not self._stopping:
+                self.step()
+
+    def _pause(self) -> float:
+        """Return the seconds until something is due."""
+        engine, now = self._engine, monotonic()
+        with engine.mutex:
+            dirty = engine.pending > 0 or engine.end.seq > self._attested
+            # Before the worker sleeps long, the next entry must be one that wakes it.
+            engine.head_at_seq = self._attested + 1 if not dirty else engine.end.seq + _HEAD_ENTRIES
+            if dirty and self._unattested_since is None:
+                self._unattested_since = now
+            flush_at, since = engine.flush_time(), engine.signer.unsigned_since
+        times = [now + _IDLE]
+        if flush_at is not None:
+            times.append(max(self._write_retry.at, flush_at))
+        if dirty and self._unattested_since is not None:
+            times.append(max(self._unattested_since + self._head_pause, self._sync_retry.at))
+        if since is not None:
+            times.append(now + max(0.0, since + _SEAL_SECONDS - perf_counter()))
+        if self._closed or self._wounded or self._to_swap is not None:
+            times.append(max(self._tidy_retry.at, self._sync_retry.at))
+        segment = engine.end.segment
+        if segment is not None:
+            times.append(now + max(0.0, segment.rotate_at - self._clock()))
+        return max(0.0, min(times) - now)
+
+    # The steps.
+
+    def step(self) -> None:
+        """Do what is due. Any thread may call it; one at a time does."""
+        with self._stepping:
+            try:
+                self._commit()
+                self._cover()
+                self._sync()
+                self._tidy()
+                self._attest()
+            except StoreError as error:
+                self._engine.fail(error)
+
+    def _commit(self) -> None:
+        engine = self._engine
+        self._count_gap()
+        segment = engine.end.segment
+        if segment is not None and self._clock() >= segment.rotate_at:
+            engine.rotation_due = True
+        wanted = engine.rotation_due or self._flush_due()
+        if not (wanted and self._write_retry.due and engine.take_turn()):
+            return
+        took: float | None = None
+        size = 0
+        try:
+            while size < _COMMIT_BYTES:
+                if engine.rotation_due and not self._rotate():
+                    break
+                before = engine.end.offset
+                begun = perf_counter()
+                if not engine.write_some() and not engine.rotation_due:
+                    break
+                took = perf_counter() - begun
+                size += max(0, engine.end.offset - before)
+                engine.counters.batches += 1
+                engine.settle()
+            self._write_retry.worked()
+            engine.well("write")
+        except OSError as error:
+            took = None
+            engine.meet(error, "write")
+            engine.cut_back()
+            self._write_retry.failed()
+        finally:
+            engine.give_turn(took=took)
+
+    def _flush_due(self) -> bool:
+        """Tell whether pending lines are asked for, or have waited long enough for company."""
+        engine = self._engine
+        with engine.mutex:
+            at = engine.flush_time()
+            due = (at is not None and monotonic() >= at) or (engine.closing and engine.pending > 0)
+            if due:
+                engine.flush_at = None
+            return due
+
+    def _count_gap(self) -> None:
+        """Put on record how many events were refused, once there is room again."""
+        engine = self._engine
+        with engine.mutex:
+            count, times = engine.refused, engine.refused_ts
+            if not count or times is None or engine.pending_bytes > engine.limits.max_buffer // 2:
+                return
+            engine.refused, engine.refused_ts = 0, None
+        first, last = (engine.shelf.time_text(seconds) for seconds in times)
+        payload = control_payload("gap", count=count, reason="buffer full", first_ts=first, last_ts=last)
+        engine.put(payload, None, Promise.SYNCED, internal=True)
+
+    def _cover(self) -> None:
+        engine, signer = self._engine, self._engine.signer
+        since = signer.unsigned_since
+        if since is None or perf_counter() - since < _SEAL_SECONDS or engine.troubles:
+            return
+        seq, chain = engine.last
+        try:
+            payload = signer.seal_payload(seq, chain)
+        except SealKeyError as error:
+            engine.meet(OSError(0, error.message), "signing")
+            signer.unsigned_since = perf_counter() + 1.0
+            return
+        engine.well("signing")
+        item, _ = engine.put(payload, None, Promise.SYNCED, internal=True)
+        engine.counters.seals += 1
+        with engine.mutex:
+            # An entry that came in between is covered by nothing yet; the seal itself needs no cover.
+            if item[0] == seq + 1:
+                signer.unsigned_since = None
+        self._commit()
+
+    def _sync(self) -> None:
+        engine = self._engine
+        if self._to_swap is not None:
+            self._swap(self._to_swap)
+            return
+        wanted = engine.wanted_synced > engine.synced.seq or self._head_due() or self._wounded
+        if not (wanted and self._sync_retry.due and engine.end.seq > engine.synced.seq):
+            return
+        segment = engine.segment
+        end, hashed = segment.fold()
+        if segment.handle < 0:
+            engine.synced = end
+            return
+        try:
+            engine.shelf.sync(segment)
+        except OSError as error:
+            self._wound(error, segment)
+            return
+        segment.keep(end, hashed)
+        self._synced(end)
+
+    def _synced(self, end: End) -> None:
+        engine = self._engine
+        engine.counters.syncs += 1
+        engine.well("sync")
+        self._sync_retry.worked()
+        engine.synced = end
+        engine.settle()
+
+    def _wound(self, error: OSError, segment: OpenSegment) -> None:
+        self._engine.meet(error, "sync")
+        self._sync_retry.failed()
+        self._swap(segment)
+
+    def _swap(self, old: OpenSegment) -> None:
+        """Go on in a new segment, which begins with what was never synced of the old one."""
+        engine = self._engine
+        self._to_swap = old
+        if not engine.take_turn():
+            return
+        try:
+            self._swap_with_turn(old)
+        except OSError as error:
+            engine.meet(error, "beginning a segment")
+            self._sync_retry.failed()
+        finally:
+            engine.give_turn()
+
+    def _swap_with_turn(self, old: OpenSegment) -> None:
+        engine = self._engine
+        end = old.end
+        engine.segment, self._to_swap = engine.shelf.copy(old), None
+        engine.well("beginning a segment")
+        engine.counters.resyncs += 1
+        old.go_back()
+        self._wounded.append((old, end.seq))
+
+    def _rotate(self) -> bool:
+        """Sync and close the open segment, with the turn; False when the disk does not let us now."""
+        engine = self._engine
+        end = engine.end
+        segment = end.segment
+        if segment is None or end.seq < segment.first_seq:
+            engine.rotation_due = False
+            if segment is not None:
+                engine.shelf.drop(segment)
+                engine.segment = no_segment(end.seq, end.chain)
+            return True
+        if not self._sync_retry.due or self._to_swap is not None:
+            return False
+        end, hashed = segment.fold()
+        try:
+            engine.shelf.sync(segment)
+        except OSError as error:
+            engine.meet(error, "sync")
+            self._sync_retry.failed()
+            self._to_swap = segment
+            return False
+        segment.keep(end, hashed)
+        engine.rotation_due = False
+        engine.segment = no_segment(end.seq, end.chain)
+        self._closed.append((segment, end))
+        self._head_wanted = True
+        self._synced(end)
+        return True
+
+    def _tidy(self) -> None:
+        engine = self._engine
+        if not ((self._wounded or self._closed) and self._tidy_retry.due):
+            return
+        try:
+            # A wounded segment may end in anything: nothing attests what is behind it before it is cut.
+            while self._wounded and engine.synced.seq >= self._wounded[0][1]:
+                self._mend(self._wounded[0][0])
+                self._wounded.pop(0)
+            while self._closed and not self._wounded:
+                segment, end = self._closed[0]
+                self._describe(segment, end)
+                self._closed.pop(0)
+            engine.well("closing a segment")
+            self._tidy_retry.worked()
+        except OSError as error:
+            engine.meet(error, "closing a segment")
+            self._tidy_retry.failed()
+
+    def _mend(self, segment: OpenSegment) -> None:
+        end = segment.synced
+        if end is None:
+            self._engine.shelf.drop(segment)
+            return
+        self._engine.shelf.cut(segment, end)
+        self._describe(segment, end)
+
+    def _describe(self, segment: OpenSegment, end: End) -> None:
+        shelf = self._engine.shelf
+        shelf.write_manifest(segment, end)
+        shelf.folder.close(segment.handle)
+        self._engine.counters.segments += 1
+        self._on_closed(segment.name)
+
+    def _head_due(self) -> bool:
+        engine = self._engine
+        behind = engine.end.seq - self._attested
+        if behind <= 0 or self._unattested_since is None:
+            return False
+        waited = monotonic() - self._unattested_since
+        often = behind >= _HEAD_ENTRIES and waited >= self._head_pause / _HEAD_SECONDS * 0.05
+        return self._head_wanted or often or waited >= self._head_pause
+
+    def _attest(self) -> None:
+        engine = self._engine
+        end = engine.synced
+        if self._wounded or end.seq <= self._attested or not self._tidy_retry.due:
+            return
+        if not (self._head_wanted or self._head_due()):
+            return
+        begun = perf_counter()
+        try:
+            engine.shelf.write_head(end)
+        except OSError as error:
+            engine.meet(error, "writing the head")
+            self._tidy_retry.failed()
+            return
+        engine.counters.heads += 1
+        engine.well("writing the head")
+        self._head_pause = max(_HEAD_SECONDS, _HEAD_SHARE * (perf_counter() - begun))
+        self._attested, self._head_wanted = end.seq, False
+        engine.crowded = False
+        self._unattested_since = monotonic() if engine.end.seq > end.seq else None
+
+    # What callers ask for.
+
+    def rotate(self, deadline: float) -> bool:
+        """Close the open segment now; False when that did not work until `deadline` (monotonic)."""
+        segment = self._engine.end.segment
+        while segment is not None and monotonic() < deadline:
+            if self._stepping.acquire(timeout=max(0.0, deadline - monotonic())):
+                try:
+                    if self._engine.end.segment is segment:
+                        self._engine.rotation_due = True
+                    self.step()
+                    if self._engine.end.segment is not segment and not (self._closed or self._wounded):
+                        return True
+                finally:
+                    self._stepping.release()
+                if self._engine.failed is not None:
+                    return False
+                threading.Event().wait(0.005)
+        return segment is None
+
+    # The end.
+
+    def finish(self, deadline: float) -> bool:
+        """Write, sync, close and attest everything; False when that did not work until `deadline` (monotonic)."""
+        with self._stepping:
+            while True:
+                self._head_wanted = True
+                self._engine.rotation_due = self._engine.end.segment is not None and not self._engine.pending
+                self.step()
+                if self._is_finished() or self._engine.failed is not None:
+                    return self._is_finished()
+                now = monotonic()
+                if now >= deadline:
+                    return False
+                self._engine.hear(min(0.05, deadline - now))
+
+    def _is_finished(self) -> bool:
+        engine = self._engine
+        open_or_not = engine.end.segment is not None or engine.pending or self._closed or self._wounded
+        return not open_or_not and engine.synced.seq == engine.end.seq == self._attested
+
+    @property
+    def unfinished(self) -> str | None:
+        """What was to be done and is not, or None."""
+        if self._wounded or self._to_swap is not None:
+            return "a failed sync is being made good"
+        if self._closed and not self._tidy_retry.due:
+            return "manifests wait to be written"
+        return None
