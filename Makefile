@@ -6,7 +6,7 @@ SEED ?= 1
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check format attacks fuzz bench clean
+.PHONY: help venv demo test check format attacks fuzz soak bench clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,8 +41,13 @@ attacks: $(STAMP) ## print the attack table: class, situation, trials, found, lo
 fuzz: $(STAMP) ## one million mutated files: none may verify as intact
 	$(BIN)/python tests/attacks/fuzz.py --files 1000000 --seed $(SEED)
 
+soak: $(STAMP) ## kill, cut the power and crowd the log for some minutes
+	$(BIN)/python tests/faults/soak.py --kills 300 --seed $(SEED)
+	$(BIN)/python tests/concurrency/soak.py --seed $(SEED)
+
 bench: $(STAMP) ## print rates as ratios to a tight loop in the same run
-	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/appending.py
+	$(BIN)/python benchmarks/verifying.py
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) demo-log .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -12,10 +13,11 @@ from fapilog_tamper.keys import HmacKey, thumbprint
 from fapilog_tamper.keys.keyring import Keyring
 from fapilog_tamper.layout import is_segment_name, lock_name, manifest_name, plain_name, segment_place
 from fapilog_tamper.payload import control_payload
-from fapilog_tamper.recovery.mend import close_late, mend, recovery_payload, restore_payload
+from fapilog_tamper.recovery.facts import RESTORED, format_restored
+from fapilog_tamper.recovery.mend import finish, mend, recovery_payload, restore_payload
 from fapilog_tamper.recovery.plan import plan_opening, plan_restore
 from fapilog_tamper.recovery.survey import survey
-from fapilog_tamper.writer.engine import Engine, Limits, warn
+from fapilog_tamper.writer.engine import Engine, Limits
 from fapilog_tamper.writer.packer import Packer
 from fapilog_tamper.writer.promise import Promise
 from fapilog_tamper.writer.segment import End
@@ -23,9 +25,12 @@ from fapilog_tamper.writer.shelf import Shelf
 from fapilog_tamper.writer.signer import Signer
 from fapilog_tamper.writer.slots import require_distinct, slots_of, take_slot
 from fapilog_tamper.writer.stats import Health, Stats
+from fapilog_tamper.writer.troubles import warn
 from fapilog_tamper.writer.worker import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fapilog_tamper.keys import SigningKey
     from fapilog_tamper.recovery.facts import StreamFacts
     from fapilog_tamper.recovery.plan import Plan
@@ -57,8 +62,6 @@ class OpenStream:
         others who must be woken. A line that does not move, because a write stands still, is left.
         """
         engine = self.engine
-        if not engine.crowded:
-            return engine.put(payload, stamp, promise)
         lane = self._lane
         if not lane.acquire(timeout=_LANE_SECONDS):
             # Also where Ctrl-C came between taking the lane and the next line: nobody gives that one back.
@@ -107,6 +110,9 @@ class OpenStream:
             synced=engine.synced.seq - begun,
             pending=engine.pending,
             pending_bytes=engine.pending_bytes,
+            failures=engine.troubles.failures,
+            episodes=engine.troubles.episodes,
+            slowdowns=engine.pace.slowdowns,
             **asdict(engine.counters),
         )
 
@@ -135,7 +141,7 @@ class OpenStream:
                 raise self._left("; ".join(f"{what}: {why}" for what, why in self.engine.troubles.items()))
             self.packer.wait(max(0.0, deadline - monotonic()))
         finally:
-            self._free()
+            self.free()
 
     def _left(self, why: str) -> StoreError:
         failed, end = self.engine.failed, self.engine.end
@@ -149,7 +155,8 @@ class OpenStream:
         error.seqs = seqs
         return error
 
-    def _free(self) -> None:
+    def free(self) -> None:
+        """Give back what is held; nothing is written."""
         segment = self.engine.end.segment
         if segment is not None:
             self.engine.shelf.folder.close(segment.handle)
@@ -174,9 +181,15 @@ def open_stream(settings: Settings) -> OpenStream:
         SealKeyError: the key is not the stream's.
     """
     _make(settings)
-    stream, lock = take_slot(settings.state, settings.stream)
+    try:
+        stream, lock = take_slot(settings.state, settings.stream)
+    except OSError as error:
+        raise _unopened(settings, settings.stream, error) from error
     opened = _open_slot(settings, stream, lock)
-    _recover_neighbours(settings, stream)
+    try:
+        _recover_neighbours(settings, stream)
+    except OSError as error:
+        warn(f"other slots of {settings.stream} in {settings.folder} were not recovered: {error.strerror or error}")
     return opened
 
 
@@ -190,24 +203,25 @@ def restore_stream(settings: Settings, stream: str, *, reason: str, by: str) -> 
         by: who, for the `restore` entry.
 
     Raises:
-        StoreError: a writer has the stream.
+        StoreError: a writer has the stream, or the folder cannot be written.
+        SealKeyError: the key is not the stream's.
     """
     _make(settings)
-    lock = settings.state.lock(lock_name(stream))
+    try:
+        lock = settings.state.lock(lock_name(stream))
+    except OSError as error:
+        raise _unopened(settings, stream, error) from error
     if lock is None:
         raise StoreError(f"a writer has stream {stream} open.", hint="Close it first.")
-    try:
-        facts = survey(settings.folder, settings.state, stream, _keyring(settings), all_segments=True)
+    with _holding(settings, stream, lock):
+        facts = survey(settings.folder, settings.state, stream, _keyring(settings), keyed=_keyed(settings), every=True)
         plan = plan_restore(facts)
-        lost = plan.lost or (0, b"")
-        opened = _start(settings, stream, lock, facts, plan)
-        opened.engine.shelf.extra["restored"] = {"after_seq": plan.seq, "lost_seq": max(plan.seq, lost[0])}
+        copies = mend(settings.folder, facts, plan)
+        opened = _prepare(settings, stream, lock, facts, plan)
+        last = plain_name(facts.segments[-1].name) if facts.segments else ""
+        opened.engine.shelf.extra[RESTORED] = format_restored(last, plan.excused)
         now = opened.engine.shelf.time_text(settings.clock())
-        _record(opened, restore_payload(plan, now, reason, by), settings)
-        _close_late(opened, plan, settings)
-    except BaseException:
-        lock.release()
-        raise
+        _begin(opened, plan, settings, restore_payload(plan, copies, now, reason=reason, by=by))
     return opened
 
 
@@ -222,20 +236,36 @@ def _make(settings: Settings) -> None:
 
 
 def _open_slot(settings: Settings, stream: str, lock: Lock) -> OpenStream:
-    try:
-        facts = survey(settings.folder, settings.state, stream, _keyring(settings))
+    with _holding(settings, stream, lock):
+        facts = survey(settings.folder, settings.state, stream, _keyring(settings), keyed=_keyed(settings))
         plan = plan_opening(facts)
-        opened = _start(settings, stream, lock, facts, plan)
-        _close_late(opened, plan, settings)
-        _pack_rest(opened, settings)
+        copies = mend(settings.folder, facts, plan)
+        opened = _prepare(settings, stream, lock, facts, plan)
+        now = opened.engine.shelf.time_text(settings.clock())
+        _begin(opened, plan, settings, None if plan.reason is None else recovery_payload(plan, copies, now))
+    return opened
+
+
+@contextmanager
+def _holding(settings: Settings, stream: str, lock: Lock) -> Iterator[None]:
+    """Free the slot where it cannot be opened."""
+    try:
+        yield
     except OSError as error:
         lock.release()
-        text = f"stream {stream} in {settings.folder} cannot be opened: {error.strerror or error}."
-        raise StoreError(text, hint="Mend the disk, and open it again.") from error
+        raise _unopened(settings, stream, error) from error
     except BaseException:
         lock.release()
         raise
-    return opened
+
+
+def _unopened(settings: Settings, stream: str, error: OSError) -> StoreError:
+    text = f"stream {stream} in {settings.folder} cannot be opened: {error.strerror or error}."
+    return StoreError(text, hint="Mend the disk, and open it again.")
+
+
+def _keyed(settings: Settings) -> bool:
+    return settings.key is not None
 
 
 def _keyring(settings: Settings) -> Keyring | None:
@@ -244,8 +274,8 @@ def _keyring(settings: Settings) -> Keyring | None:
     return Keyring([settings.key]) if settings.keyring is None else settings.keyring.with_key(settings.key)
 
 
-def _start(settings: Settings, stream: str, lock: Lock, facts: StreamFacts, plan: Plan) -> OpenStream:
-    copies = mend(settings.folder, facts, plan)
+def _prepare(settings: Settings, stream: str, lock: Lock, facts: StreamFacts, plan: Plan) -> OpenStream:
+    """Put the parts of a writer together; nothing is written, and its thread does not run yet."""
     signer = Signer(stream, settings.key, plan.seq)
     shelf = Shelf(
         settings.folder,
@@ -256,40 +286,54 @@ def _start(settings: Settings, stream: str, lock: Lock, facts: StreamFacts, plan
         clock=settings.clock,
     )
     shelf.origin, shelf.first_seq = plan.origin, plan.first_seq
-    if facts.head is not None:
-        shelf.extra = dict(facts.head.extra)
-        shelf.last_segment = facts.head.segment
+    head = facts.head
+    if head is not None:
+        shelf.extra = dict(head.extra)
+        shelf.last_segment = head.segment
     last = next((found for found in reversed(facts.segments) if found.last_seq == plan.seq), None)
     if last is not None:
         shelf.last_segment = plain_name(last.name)
-    offset = last.good if last is not None else facts.head.offset if facts.head is not None else 0
+    offset = last.good if last is not None else head.offset if head is not None else 0
     begun = End(plan.seq, plan.chain_hash, offset, None)
     limits = Limits(settings.inline, settings.max_buffer_bytes, settings.on_full == "raise")
     engine = Engine(shelf, signer, begun, limits=limits, rotation=settings.rotation, clock=settings.clock)
     packer = Packer(settings.folder, settings.compress, engine.meet)
-    attested = facts.head.seq if facts.head is not None else 0
+    # What a restore passes over attests nothing of what follows.
+    attested = head.seq if head is not None and plan.lost is None else 0
     worker = Worker(engine, settings.clock, packer.add, attested=attested)
-    opened = OpenStream(stream, lock, engine, worker, packer, begun)
-    if plan.reason not in (None, "restore"):
-        _record(opened, recovery_payload(plan, copies, shelf.time_text(settings.clock())), settings)
-    worker.start()
-    return opened
+    return OpenStream(stream, lock, engine, worker, packer, begun)
+
+
+def _begin(opened: OpenStream, plan: Plan, settings: Settings, payload: bytes | None) -> None:
+    """Put what was found on record, close what was left open, and set the writer to work."""
+    try:
+        if payload is not None:
+            _record(opened, payload, settings)
+        finish(opened.engine.shelf, plan, settings.clock())
+        _pack_rest(opened, settings)
+    except BaseException:
+        opened.free()
+        raise
+    opened.worker.start()
 
 
 def _record(opened: OpenStream, payload: bytes, settings: Settings) -> None:
-    """Write an entry of the writer, and see it written before anything else happens."""
-    item, written = opened.engine.put(payload, None, Promise.WRITTEN, mac=True)
+    """Bring an entry of the writer to the disk.
+
+    Hazard: were a manifest there before it after a power cut, the manifest would attest entries that no mac covers,
+    and nobody would know.
+    """
+    engine = opened.engine
+    item, _ = engine.put(payload, None, Promise.SYNCED, mac=True)
     deadline = monotonic() + settings.timeout
-    while not written and not opened.engine.reached(item[0], Promise.WRITTEN) and monotonic() < deadline:
+    while not engine.reached(item[0], Promise.SYNCED) and monotonic() < deadline:
         opened.worker.step()
-        opened.engine.hear(0.01)
-    if opened.engine.end.seq < item[0]:
-        raise StoreError(f"stream {opened.stream}: what was found could not be put on record.")
-
-
-def _close_late(opened: OpenStream, plan: Plan, settings: Settings) -> None:
-    for found in plan.late:
-        close_late(opened.engine.shelf, found, settings.clock())
+        if not engine.reached(item[0], Promise.SYNCED):
+            engine.hear(0.01)
+    if engine.synced.seq < item[0]:
+        why = "; ".join(f"{what} fails ({reason})" for what, reason in engine.troubles.items())
+        text = f"stream {opened.stream}: what was found could not be put on record: {why or 'the disk is too slow'}."
+        raise StoreError(text, hint="Mend the disk, and open it again.")
 
 
 def _pack_rest(opened: OpenStream, settings: Settings) -> None:

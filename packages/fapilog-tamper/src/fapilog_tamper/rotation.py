@@ -36,7 +36,7 @@ class Rotation:
                 f"max_bytes is {self.max_bytes!r}, not a whole number from {_LEAST_BYTES} on.",
                 hint="Give the bytes of the largest segment, or None for no bound.",
             )
-        if self.max_age is not None and not self.max_age > 0:
+        if self.max_age is not None and not (type(self.max_age) in (int, float) and self.max_age > 0):
             raise ConfigError(f"max_age is {self.max_age!r}.", hint="Give seconds, or None for no bound.")
 
     def deadline(self, begun: float) -> float:

@@ -24,10 +24,10 @@ from fapilog_tamper.rotation import Rotation
 from fapilog_tamper.settings import Settings, check_timeout, folder_of, state_of
 from fapilog_tamper.store.durable import FILE_MODE, FOLDER_MODE
 from fapilog_tamper.writer import exits
-from fapilog_tamper.writer.engine import warn
 from fapilog_tamper.writer.promise import Durability, Promise, Receipt, parse_promise
 from fapilog_tamper.writer.shelf import timestamp_of
 from fapilog_tamper.writer.stats import Health, Stats
+from fapilog_tamper.writer.troubles import warn
 from fapilog_tamper.writer.waiting import LoopGate
 
 if TYPE_CHECKING:
@@ -207,10 +207,13 @@ class SealedLog:
             SealKeyError: the key cannot sign.
         """
         promise = self._promise if durability is None else parse_promise(durability)
+        if timeout is not None:
+            check_timeout(timeout)
         payload, stamp = self._encode(event)
         opened = self._opened or self._reopen()
-        item, written = opened.put(payload, stamp, promise)
-        if not written and (promise or opened.engine.pending_bytes > self._settings.max_buffer_bytes):
+        engine = opened.engine
+        item, written = (opened if engine.crowded else engine).put(payload, stamp, promise)
+        if not written and (promise or engine.over_full):
             self._wait(opened, item[0], promise or Promise.WRITTEN, timeout)
         return _new_receipt(Receipt, (opened.stream, item[0], item[1]))
 
@@ -226,17 +229,19 @@ class SealedLog:
         A cancelled call may or may not have appended: what was accepted stays.
         """
         promise = self._promise if durability is None else parse_promise(durability)
+        if timeout is not None:
+            check_timeout(timeout)
         gate = self._gate()
         if gate.must_turn():
             await asyncio.sleep(0)
         payload, stamp = self._encode(event)
         opened = self._opened or self._reopen()
-        item, written = opened.engine.put(payload, stamp, promise)
-        if not written and (promise or opened.engine.pending_bytes > self._settings.max_buffer_bytes):
+        engine = opened.engine
+        item, written = engine.put(payload, stamp, promise)
+        if not written and (promise or engine.over_full):
             wanted = promise or Promise.WRITTEN
             if opened.worker.running:
-                seconds = self._settings.timeout if timeout is None else timeout
-                kept = await gate.wait(opened.engine, item[0], wanted, seconds)
+                kept = await gate.wait(engine, item[0], wanted, self._seconds(timeout))
                 self._require_kept(opened, item[0], wanted, kept=kept)
             else:
                 self._wait(opened, item[0], wanted, timeout)
@@ -266,14 +271,18 @@ class SealedLog:
         return gate
 
     def _wait(self, opened: OpenStream, seq: int, promise: Promise, timeout: float | None) -> None:
-        seconds = self._settings.timeout if timeout is None else timeout
-        if timeout is not None:
-            check_timeout(timeout)
+        seconds = self._seconds(timeout)
         if opened.worker.running:
             kept = opened.engine.wait(seq, promise, seconds)
         else:
             kept = opened.drive(seq, promise, seconds)
         self._require_kept(opened, seq, promise, kept=kept)
+
+    def _seconds(self, timeout: float | None) -> float:
+        """Return how long to wait, no longer than a lock can."""
+        if timeout is not None:
+            check_timeout(timeout)
+        return min(self._settings.timeout if timeout is None else timeout, threading.TIMEOUT_MAX)
 
     def _require_kept(self, opened: OpenStream, seq: int, promise: Promise, *, kept: bool) -> None:
         engine = opened.engine
@@ -285,10 +294,9 @@ class SealedLog:
         if engine.failed is not None:
             error = StoreError(f"entry {seq} of {opened.stream}: {engine.failed.message}", hint=engine.failed.hint)
         else:
-            why = "; ".join(f"{what} fails ({reason})" for what, reason in engine.troubles.items())
             error = StoreError(
                 f"entry {seq} of {opened.stream} is accepted and not {promise.name.lower()} in time"
-                f": {why or 'the disk does not answer'}.",
+                f": {str(engine.troubles) or 'the disk does not answer'}.",
                 hint="It is stored as soon as the disk takes it; do not append it again.",
             )
         error.seqs = (seq,)
@@ -318,10 +326,9 @@ class SealedLog:
         """
         opened = self._opened or self._reopen()
         self.flush(timeout)
-        seconds = self._settings.timeout if timeout is None else timeout
-        if not opened.worker.rotate(monotonic() + seconds):
-            why = "; ".join(f"{what} fails ({reason})" for what, reason in opened.engine.troubles.items())
-            raise StoreError(f"the segment of {opened.stream} could not be closed in time: {why or 'too slow'}.")
+        if not opened.worker.rotate(monotonic() + self._seconds(timeout)):
+            why = str(opened.engine.troubles) or "the disk does not answer"
+            raise StoreError(f"the segment of {opened.stream} could not be closed in time: {why}.")
 
     def rotate_key(self, key: str | SigningKey, *, timeout: float | None = None) -> Receipt:
         """Go on under another key; return the receipt of the `key` entry, the last under the old one.
@@ -379,21 +386,27 @@ class SealedLog:
         self._close("exited", None)
 
     def _close(self, how: Literal["closed", "exited"], timeout: float | None) -> None:
+        seconds = self._seconds(timeout)
         with self._opening:
-            opened, self._opened = self._opened, None
+            opened = self._opened
             if self._ended != "closed":
                 self._ended = how
-            exits.unregister(self)
             if opened is None:
+                exits.unregister(self)
                 return
             try:
-                opened.close(self._settings.timeout if timeout is None else timeout)
+                # Ctrl-C in here leaves a log that can be closed again.
+                opened.close(seconds)
             except StoreError as error:
+                self._part_with(opened)
                 if how == "exited":
                     warn(f"sealed log {self._stream} at exit: {error}")
                 raise
-            finally:
-                self._last = opened.engine.last
+            self._part_with(opened)
+
+    def _part_with(self, opened: OpenStream) -> None:
+        self._last, self._opened = opened.engine.last, None
+        exits.unregister(self)
 
     def let_go(self) -> None:
         """Leave all that is open to the parent: this process was just forked from it."""
@@ -434,7 +447,11 @@ class SealedLog:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self.close)
+        try:
+            await asyncio.to_thread(self.close)
+        except RuntimeError:
+            # At interpreter exit no thread can be had any more.
+            self.close()
 
     def __repr__(self) -> str:
         key = self._settings.key

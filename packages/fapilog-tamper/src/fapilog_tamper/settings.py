@@ -13,13 +13,13 @@ from fapilog_tamper.keys.keyring import Keyring
 from fapilog_tamper.layout import STATE_FOLDER
 from fapilog_tamper.payload import DEFAULT_LIMIT, check_limit
 from fapilog_tamper.rotation import Rotation
+from fapilog_tamper.store.base import Store
 from fapilog_tamper.store.files import FileStore
 from fapilog_tamper.writer.promise import Promise
 from fapilog_tamper.writer.slots import check_own_stream
 
 if TYPE_CHECKING:
     from fapilog_tamper.keys import SigningKey
-    from fapilog_tamper.store.base import Store
     from fapilog_tamper.writer.packer import Compression
 
 __all__ = ["Settings", "check_timeout", "folder_of", "state_of"]
@@ -55,6 +55,12 @@ class Settings:
         _check_choice("compress", self.compress, _COMPRESSIONS)
         _check_choice("on_full", self.on_full, _ON_FULL)
         check_timeout(self.timeout)
+        _check_kind("inline", self.inline, bool, "True or False")
+        _check_kind("rotation", self.rotation, Rotation, "a Rotation")
+        if self.keyring is not None:
+            _check_kind("keyring", self.keyring, Keyring, "a Keyring")
+        if not callable(self.clock):
+            raise ConfigError(f"clock is {self.clock!r}.", hint="Give a function that returns seconds since 1970.")
         if type(self.max_buffer_bytes) is not int or self.max_buffer_bytes < _LEAST_BUFFER:
             raise ConfigError(
                 f"max_buffer_bytes is {self.max_buffer_bytes!r}, not a whole number from {_LEAST_BUFFER} on.",
@@ -74,6 +80,8 @@ def folder_of(folder: str | os.PathLike[str] | Store, file_mode: int, folder_mod
             if type(mode) is not int or mode & ~_MODE_BITS:
                 raise ConfigError(f"{name} is {mode!r}.", hint="Give permission bits, such as 0o640.")
         return FileStore(Path(folder), file_mode=file_mode, folder_mode=folder_mode)
+    if not isinstance(folder, Store):
+        raise ConfigError(f"{folder!r} is no folder.", hint="Give a path, or a store.")
     return folder
 
 
@@ -92,6 +100,11 @@ def check_timeout(timeout: float) -> None:
     """
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
         raise ConfigError(f"timeout is {timeout!r}.", hint="Give seconds, zero or more.")
+
+
+def _check_kind(name: str, value: object, kind: type, what: str) -> None:
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name} is {value!r}.", hint=f"Give {what}.")
 
 
 def _check_choice(name: str, value: str, choice: tuple[str, ...]) -> None:

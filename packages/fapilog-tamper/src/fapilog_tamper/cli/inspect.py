@@ -1,12 +1,16 @@
 """`fapilog-tamper inspect`: what is there, as it says of itself."""
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.text import Text
 
+from fapilog_tamper.cli.live import LiveView, Writer, view_live
+from fapilog_tamper.cli.opening import StateOption
 from fapilog_tamper.cli.output import (
     Exit,
     Format,
@@ -44,16 +48,19 @@ def inspect(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", parser=parse_path, help="Write the overview to a file."),
     ] = None,
+    state_dir: StateOption = None,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours; NO_COLOR=1 does the same.")] = False,
 ) -> None:
     """Show what a log says of itself.
 
-    Streams, segments, seqs, keys and heads. Needs no key and verifies nothing.
+    Streams, segments, seqs, keys and heads. Of a folder also who writes it, and how far heads lag behind: what is
+    normal while a log is written is no problem. Needs no key, verifies nothing, writes nothing.
 
     \b
     Examples:
       fapilog-tamper inspect logs/
       fapilog-tamper inspect logs/ -f json | jq '.scopes[].streams'
+      fapilog-tamper inspect logs/ -f json | jq '.scopes[].live[] | {stream, writer, head_lag}'
 
     \b
     Exit codes:
@@ -63,10 +70,10 @@ def inspect(
         if output is not None:
             check_output(output, paths, [])
         with io_errors_reported():
-            overview = take_overview(paths)
+            overview, lives = view_live(take_overview(paths), state_dir)
         as_text = form is Format.TEXT and not as_json
         colour = output is None and use_colour(no_color=no_color)
-        text = render(list(_lines(overview)), colour=colour) if as_text else f"{overview.to_json()}\n"
+        text = render(list(_lines(overview, lives)), colour=colour) if as_text else _json(overview, lives)
         if output is None:
             write_stdout(text, None if as_text else "utf-8")
         else:
@@ -74,17 +81,25 @@ def inspect(
         raise typer.Exit(Exit.DONE if overview.readable else Exit.INCOMPLETE)
 
 
-def _lines(overview: Overview) -> Iterator[Text]:
+def _json(overview: Overview, lives: Sequence[Sequence[LiveView]]) -> str:
+    members = json.loads(overview.to_json())
+    for scope, live in zip(members["scopes"], lives, strict=True):
+        scope["live"] = [asdict(one) for one in live]
+    return f"{json.dumps(members, indent=2)}\n"
+
+
+def _lines(overview: Overview, lives: Sequence[Sequence[LiveView]]) -> Iterator[Text]:
     yield Text(_NOT_VERIFIED, "bold yellow")
-    for scope in overview.scopes:
+    for scope, live in zip(overview.scopes, lives, strict=True):
         yield Text()
         yield Text(printable(scope.name), "bold")
-        yield from _scope(scope)
+        yield from _scope(scope, live)
 
 
-def _scope(scope: ScopeView) -> Iterator[Text]:
+def _scope(scope: ScopeView, live: Sequence[LiveView]) -> Iterator[Text]:
     problems = [(printable(problem.file or ""), printable(problem.message)) for problem in scope.problems]
     yield from _table("streams", [_stream(stream) for stream in scope.streams])
+    yield from _table("writers", [_live(one) for one in live])
     yield from _table("segments", [_segment(segment) for segment in scope.segments])
     yield from _table("heads", [_head(head) for head in scope.heads])
     yield from _table("manifests without a segment", [(printable(file),) for file in scope.lone_manifests])
@@ -104,6 +119,31 @@ def _stream(stream: StreamView) -> tuple[str, ...]:
         format_size(stream.size_bytes),
         _keys(stream.algos, stream.key_ids),
         "no head" if stream.head_seq is None else f"head at seq {stream.head_seq}",
+    )
+
+
+_WRITERS: Final = {
+    Writer.OPEN: "open: a writer has it",
+    Writer.NONE: "no writer has it",
+    Writer.UNKNOWN: "unknown whether a writer has it",
+}
+
+
+def _live(live: LiveView) -> tuple[str, ...]:
+    if live.head_lag is None:
+        head = "no head" if live.head_seq is None else f"head at seq {live.head_seq}"
+    elif live.head_lag:
+        head = f"head {format_count(live.head_lag, 'entry', 'entries')} behind"
+    else:
+        head = "head at the end"
+    names = [printable(Path(file).name) for file in live.open_segments]
+    return (
+        printable(live.stream),
+        _WRITERS[live.writer],
+        "no entry" if live.last_seq is None else f"last seq {live.last_seq}",
+        head,
+        f"without manifest: {', '.join(names[:3])}{' …' if names[3:] else ''}" if names else "all segments closed",
+        live.tail or "",
     )
 
 

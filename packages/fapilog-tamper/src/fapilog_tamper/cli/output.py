@@ -26,6 +26,7 @@ __all__ = [
     "EXAMPLES",
     "Exit",
     "Format",
+    "check_apart",
     "check_output",
     "errors_reported",
     "fail",
@@ -39,6 +40,7 @@ __all__ = [
     "use_colour",
     "write_file",
     "write_stdout",
+    "write_stdout_bytes",
 ]
 
 EXAMPLES: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -115,6 +117,21 @@ def write_stdout(text: str, encoding: str | None = None) -> None:
         fail(f"stdout cannot be written: {error.strerror}.", "Mend it, or name a file with -o.")
 
 
+def write_stdout_bytes(data: bytes) -> bool:
+    """Write bytes to stdout as they are, at once; return whether it takes more. What it takes decides nothing."""
+    if sys.stdout is None:
+        return False
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            say(f"stdout cannot be written: {error.strerror}; nothing more is copied to it.")
+        return False
+    return True
+
+
 def say(text: str) -> None:
     """Write a line for people to stderr; where nobody listens, to nowhere."""
     if sys.stderr is None:
@@ -175,12 +192,7 @@ def check_output(output: Path, verified: Iterable[Path], read: Iterable[Path]) -
         verified: files and folders of the log.
         read: other files that are read: heads, the trust file.
     """
-    target = Path(os.path.realpath(output))
-    for path in (*verified, *read):
-        place = os.path.realpath(path)
-        inside = _is_folder(path) and target.is_relative_to(place)
-        if inside or target == Path(place) or _is_same(output, path):
-            fail(f"{output} is, or lies in, what is read: {path}.", "Reading a log writes nothing there: use another.")
+    check_apart(output, (*verified, *read))
     name = output.name
     if os.path.lexists(output) and (
         is_segment_name(name) or is_manifest_name(name) or parse_head_name(name) is not None
@@ -190,6 +202,16 @@ def check_output(output: Path, verified: Iterable[Path], read: Iterable[Path]) -
         fail(f"{output} has other names (hard links), and may be a part of the log.", "Use a new file.")
     if _is_folder(output) or not _is_folder(output.parent):
         fail(f"{output} cannot be a file.", "Name a file in a folder that exists.")
+
+
+def check_apart(output: Path, read: Iterable[Path]) -> None:
+    """End the command if `output` is, or lies in, something that is read."""
+    target = Path(os.path.realpath(output))
+    for path in read:
+        place = os.path.realpath(path)
+        inside = _is_folder(path) and target.is_relative_to(place)
+        if inside or target == Path(place) or _is_same(output, path):
+            fail(f"{output} is, or lies in, what is read: {path}.", "Reading a log writes nothing there: use another.")
 
 
 def _has_other_names(path: Path) -> bool:

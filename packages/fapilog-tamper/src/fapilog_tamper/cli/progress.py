@@ -1,4 +1,4 @@
-"""The progress of a verification, on stderr and only where somebody watches."""
+"""The progress of a long reading, on stderr and only where somebody watches."""
 
 import os
 import sys
@@ -14,7 +14,9 @@ _REFRESH: Final = 0.1
 
 
 @contextmanager
-def watched_progress(*, quiet: bool, no_color: bool) -> Iterator[Callable[[int, int], None] | None]:
+def watched_progress(
+    *, quiet: bool, no_color: bool, doing: str = "verifying"
+) -> Iterator[Callable[[int, int], None] | None]:
     """Give a callback that shows bytes done, rate and time left; None where stderr is no terminal, or `quiet`."""
     if quiet or sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield None
@@ -32,7 +34,7 @@ def watched_progress(*, quiet: bool, no_color: bool) -> Iterator[Callable[[int, 
     console = Console(stderr=True, no_color=True if no_color else None)
     # No refreshing thread: the verifier forks its workers only from a process without threads.
     with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
-        shown = progress.add_task("verifying", total=None)
+        shown = progress.add_task(doing, total=None)
         drawn = 0.0
 
         def tick(done: int, total: int) -> None:

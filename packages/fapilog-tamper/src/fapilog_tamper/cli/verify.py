@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -25,7 +25,7 @@ from fapilog_tamper.keys import Keyring
 from fapilog_tamper.verify.log import VerifyInterrupted, verify_path
 from fapilog_tamper.verify.report import VerifyReport
 
-__all__ = ["verify"]
+__all__ = ["deliver", "run_verification", "verify"]
 
 
 def verify(  # noqa: PLR0913 (every option has a name)
@@ -98,34 +98,65 @@ def verify(  # noqa: PLR0913 (every option has a name)
     with errors_reported():
         if output is not None:
             check_output(output, paths, [*(heads or ()), *([trust] if trust else ())])
-        keyring = _open_keys(keys or (), trust)
-        interrupted = False
-        try:
-            with watched_progress(quiet=quiet, no_color=no_color) as progress, io_errors_reported():
-                report = verify_path(
-                    paths,
-                    keyring=keyring,
-                    require_manifests=require_manifests,
-                    require_end=require_end,
-                    head=heads,
-                    stream=stream,
-                    jobs=jobs,
-                    deep=deep,
-                    export=export,
-                    progress=progress,
-                )
-        except VerifyInterrupted as stopped:
-            report, interrupted = stopped.report, True
-        _deliver(
+        report, interrupted = run_verification(
+            paths,
+            keys,
+            trust,
+            require_manifests=require_manifests,
+            require_end=require_end,
+            heads=heads,
+            stream=stream,
+            jobs=jobs,
+            deep=deep,
+            export=export,
+            quiet=quiet,
+            no_color=no_color,
+        )
+        deliver(
             report,
             interrupted=interrupted,
             form=Format.JSON if as_json else form,
             output=output,
             quiet=quiet,
             verbose=verbose,
-            colour=use_colour(no_color=no_color),
+            no_color=no_color,
         )
-        raise typer.Exit(Exit.INTERRUPTED if interrupted else report.outcome.exit_code)
+
+
+def run_verification(  # noqa: PLR0913 (the options of the commands that verify)
+    paths: Sequence[Path],
+    keys: Sequence[str] | None,
+    trust: Path | None,
+    *,
+    heads: Sequence[Path] | None,
+    jobs: int,
+    quiet: bool,
+    no_color: bool,
+    require_manifests: bool = False,
+    require_end: bool = False,
+    stream: str | None = None,
+    deep: bool = False,
+    export: bool = False,
+) -> tuple[VerifyReport, bool]:
+    """Return the report, and whether Ctrl-C ended the verification before its time."""
+    keyring = _open_keys(keys or (), trust)
+    try:
+        with watched_progress(quiet=quiet, no_color=no_color) as progress, io_errors_reported():
+            report = verify_path(
+                paths,
+                keyring=keyring,
+                require_manifests=require_manifests,
+                require_end=require_end,
+                head=heads,
+                stream=stream,
+                jobs=jobs,
+                deep=deep,
+                export=export,
+                progress=progress,
+            )
+    except VerifyInterrupted as stopped:
+        return stopped.report, True
+    return report, False
 
 
 def _open_keys(uris: Sequence[str], trust: Path | None) -> Keyring | None:
@@ -135,7 +166,7 @@ def _open_keys(uris: Sequence[str], trust: Path | None) -> Keyring | None:
     return Keyring([*loaded, *uris], origins=loaded.origins)
 
 
-def _deliver(
+def deliver(
     report: VerifyReport,
     *,
     interrupted: bool,
@@ -143,8 +174,10 @@ def _deliver(
     output: Path | None,
     quiet: bool,
     verbose: bool,
-    colour: bool,
-) -> None:
+    no_color: bool,
+) -> NoReturn:
+    """Write the report to where it is wanted, and end the command with its exit code."""
+    colour = use_colour(no_color=no_color)
     verdict = verdict_line(report, interrupted=interrupted)
     if form is Format.JSON:
         text = f"{report.to_json()}\n"
@@ -155,8 +188,9 @@ def _deliver(
         text = render(lines, colour=colour and output is None)
     if output is None:
         write_stdout(text, "utf-8" if form is Format.JSON else None)
-        return
-    if not quiet:
-        # Before the file is written: if that fails, the verdict is known all the same.
-        say(verdict.plain)
-    write_file(output, text)
+    else:
+        if not quiet:
+            # Before the file is written: if that fails, the verdict is known all the same.
+            say(verdict.plain)
+        write_file(output, text)
+    raise typer.Exit(Exit.INTERRUPTED if interrupted else report.outcome.exit_code)

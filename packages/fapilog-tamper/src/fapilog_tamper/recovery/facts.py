@@ -5,26 +5,41 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from fapilog_tamper.encoding import b64url_encode
 from fapilog_tamper.entry import UNKEYED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from fapilog_tamper.head import Head
 
-__all__ = ["HASH_SIZE", "FoundClaim", "FoundSegment", "StreamFacts", "TornCopy"]
+__all__ = [
+    "HASH_SIZE",
+    "RESTORED",
+    "FoundClaim",
+    "FoundSegment",
+    "StreamFacts",
+    "TornCopy",
+    "format_restored",
+    "is_excused",
+    "restored_behind",
+]
 
 HASH_SIZE: Final = 32
+
+RESTORED: Final = "restored"
+"""The member of a head that says what the last `restore` passed over."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundSegment:
-    """One segment, as its lines or its signed manifest say.
+    """One segment, as its lines or its signed manifest say; where it has a defect, as the lines before that say.
 
     Attributes:
         name: the file.
         closed: it has a manifest.
-        size: bytes of the file, as stored.
+        packed: it is compressed.
+        size: bytes of the file, unpacked.
         good: bytes through the last good line.
         first_seq: of its first entry; 0 where no line is good.
         first_prev: prev_chain_hash of its first entry.
@@ -32,13 +47,13 @@ class FoundSegment:
         last_chain: chain hash of that.
         run: the chain hashes of its entries one behind the other; empty where only the manifest was read.
         first_kind: the kind of the first entry, if that is a control entry.
-        keyed: it holds keyed entries.
-        authenticated: the last entry that a mac in it covers.
+        keyed_from: the first keyed entry that is known of; 0 where there is none.
+        authenticated: the last entry that a mac in it covers; where it is unkeyed, the last entry.
         last_event: the last entry that is no bare seal.
         torn: why the rest of the file is taken for a torn tail, or None.
         newline_missing: the last line is whole but for its 0x0A.
         defect: the first finding in it.
-        sound: the number of entries before the first finding, through the last with a mac where there are macs.
+        unknown_key: a key that entries are under and that was not given.
         key_id: of the last entry.
         algo: of the last entry.
         origin: what its manifest says of the stream's entry 1.
@@ -48,6 +63,7 @@ class FoundSegment:
 
     name: str
     closed: bool = False
+    packed: bool = False
     size: int = 0
     good: int = 0
     first_seq: int = 0
@@ -56,13 +72,13 @@ class FoundSegment:
     last_chain: bytes = b""
     run: bytes = b""
     first_kind: str | None = None
-    keyed: bool = False
+    keyed_from: int = 0
     authenticated: int = 0
     last_event: int = 0
     torn: str | None = None
     newline_missing: bool = False
     defect: str | None = None
-    sound: int = 0
+    unknown_key: str | None = None
     key_id: str | None = None
     algo: str = UNKEYED
     origin: bytes = b""
@@ -105,16 +121,47 @@ class StreamFacts:
         stream: its name.
         head: its head, where it can be believed.
         head_problem: why a head that is there cannot be believed.
+        unknown_key: the key of a head that cannot be checked, because it was not given.
         segments: those that had to be looked at, in the order of their names.
         claims: what the heads of other streams say.
         traces: names that show that there was a stream, where no entry is left.
-        keyed: the caller has a key.
+        keyed: the caller has a key to go on with.
+        key_ids: the keys that were given.
     """
 
     stream: str
     head: Head | None = None
     head_problem: str | None = None
+    unknown_key: str | None = None
     segments: tuple[FoundSegment, ...] = ()
     claims: tuple[FoundClaim, ...] = ()
     traces: tuple[str, ...] = ()
     keyed: bool = False
+    key_ids: tuple[str, ...] = ()
+
+    @property
+    def entries(self) -> list[FoundSegment]:
+        """The segments that hold entries."""
+        return [found for found in self.segments if found.first_seq]
+
+
+def format_restored(behind: str, excused: Iterable[FoundClaim]) -> dict[str, object]:
+    """Return what the head says of a restore: the last segment before it, and the claims that it contradicts."""
+    claims = sorted({(claim.seq, b64url_encode(claim.chain_hash)) for claim in excused})
+    return {"behind": behind, "claims": [{"seq": seq, "chain_hash": chain} for seq, chain in claims]}
+
+
+def restored_behind(head: Head) -> str:
+    """Return the last segment that the last restore found: whatever is the matter up to it, is on record."""
+    match head.extra.get(RESTORED):
+        case {"behind": str(name)}:
+            return name
+    return ""
+
+
+def is_excused(claim: FoundClaim, head: Head | None) -> bool:
+    """Tell whether a restore put on record that what the claim speaks of is lost."""
+    match None if head is None else head.extra.get(RESTORED):
+        case {"claims": [*claims]}:
+            return {"seq": claim.seq, "chain_hash": b64url_encode(claim.chain_hash)} in claims
+    return False

@@ -3,69 +3,83 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from fapilog_tamper.encoding import b64url_decode
-from fapilog_tamper.entry import chain_hash, mac_message, split
-from fapilog_tamper.errors import EncodingError, FormatError
+from fapilog_tamper.errors import EncodingError
 from fapilog_tamper.recovery.facts import HASH_SIZE, FoundSegment
-from fapilog_tamper.verify.control import read_control
 from fapilog_tamper.verify.lines import LineChecker
-from fapilog_tamper.verify.source import whole_lines
-from fapilog_tamper.verify.tags import TagStatus, check_tag
+from fapilog_tamper.verify.source import SourceError, whole_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from fapilog_tamper.entry import Integrity
     from fapilog_tamper.keys.keyring import Keyring
+    from fapilog_tamper.recovery.content import StoredSource
     from fapilog_tamper.verify.source import Block
     from fapilog_tamper.verify.spans import Expectation, LineResult
 
-__all__ = ["SegmentReader"]
+__all__ = ["read_segment"]
 
 _CHAIN: Final = b'"chain_hash":"'
 _CHAIN_TEXT: Final = 43
-_MAC: Final = b'","mac":"'
+_KEY: Final = b'","key_id":"'
 _UNKNOWN: Final = bytes(HASH_SIZE)
 
 
-class SegmentReader:
-    """Reads one segment; one instance a segment.
+def read_segment(
+    source: StoredSource, keyring: Keyring | None, expect: Expectation, *, limit: int | None = None
+) -> FoundSegment:
+    """Return what the lines of a segment say; `limit` is how many bytes it may unpack to, where that is known."""
+    found, partial = _Pass(keyring, expect).read(source.chunks(limit))
+    if partial:
+        whole, _ = _Pass(keyring, expect).read(chain(source.chunks(limit), [b"\n"]))
+        if whole.defect is None and whole.torn is None:
+            return replace(whole, size=found.size, newline_missing=True)
+    if found.defect is not None:
+        before, _ = _Pass(keyring, expect).read(_first(source.chunks(limit), found.good))
+        return replace(before, size=found.size, torn=found.torn, defect=found.defect)
+    return found
 
-    Attributes:
-        unknown_key: a key that entries are under and that the keyring does not have.
-    """
+
+def _first(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
+    while size > 0 and (chunk := next(chunks, b"")):
+        yield chunk[:size]
+        size -= len(chunk)
+
+
+class _Pass:
+    """Reads a segment once."""
 
     def __init__(self, keyring: Keyring | None, expect: Expectation) -> None:
-        self._keyring = keyring
         self._expect = expect
         self._checker = LineChecker(keyring, expect)
         self._chains: list[bytes] = []
         self._ends: list[int] = []
-        self._macs: list[int] = []
+        self._keyed_at = 0
         self._size = 0
-        self._rest = b""
-        self.unknown_key: str | None = None
 
-    def read(self, chunks: Iterator[bytes]) -> FoundSegment:
-        """Return what the lines say."""
-        for block in whole_lines(self._counted(chunks)):
-            self._note(block)
-            self._checker.feed(block)
+    def read(self, chunks: Iterable[bytes]) -> tuple[FoundSegment, bool]:
+        """Return what the lines say, and whether the last has no newline and may have lost only that."""
+        damage = None
+        try:
+            for block in whole_lines(self._counted(chunks)):
+                self._note(block)
+                self._checker.feed(block)
+        except SourceError as error:
+            damage = str(error)
         result = self._checker.result()
-        self.unknown_key = None if self._keyring is None else next(iter(result.tally.unknown), None)
-        found = self._found(result)
-        return self._without_newline(found) if result.torn is not None and result.torn.partial else found
+        found = self._found(result, damage)
+        return found, result.torn is not None and result.torn.partial and found.defect is None
 
-    def _counted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _counted(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
             self._size += len(chunk)
             yield chunk
 
     def _note(self, block: Block) -> None:
         if block.kind != "lines":
-            self._rest = block.data if block.kind == "end" else b""
             self._chains.append(_UNKNOWN)
             self._ends.append(self._ends[-1] if self._ends else 0)
             return
@@ -75,87 +89,43 @@ class SegmentReader:
             self._ends.append(end)
             at = line.rfind(_CHAIN)
             self._chains.append(_chain(line[at + len(_CHAIN) : at + len(_CHAIN) + _CHAIN_TEXT]) if at > 0 else _UNKNOWN)
-            if at > 0 and _MAC in line[at:]:
-                self._macs.append(len(self._chains))
+            if not self._keyed_at and at > 0 and line.find(_KEY, at) > 0:
+                self._keyed_at = len(self._chains)
 
-    def _found(self, result: LineResult) -> FoundSegment:
-        torn, findings = result.torn, result.findings
+    def _found(self, result: LineResult, damage: str | None) -> FoundSegment:
+        torn = result.torn
         count = result.lines if torn is None else torn.line - 1
-        base = FoundSegment(self._expect.file, size=self._size, torn=None if torn is None else torn.reason)
-        defect = None
-        if findings:
-            first = min(findings, key=lambda finding: finding.line or 0)
-            defect = f"line {first.line}: {first.message}"
-            count = max(0, (first.line or 1) - 1)
+        defect = damage
+        if result.findings:
+            first = min(result.findings, key=lambda finding: finding.line or 0)
+            defect = damage or f"line {first.line}: {first.message}"
+            count = min(count, max(0, (first.line or 1) - 1))
+        base = FoundSegment(
+            self._expect.file,
+            size=self._size,
+            good=self._ends[count - 1] if count else 0,
+            torn=None if torn is None else torn.reason,
+            defect=defect,
+            unknown_key=next(iter(result.tally.unknown), None),
+        )
         if not result.spans:
-            return replace(base, defect=defect)
+            return base
         span = result.spans[0]
-        if defect is None and len(result.spans) > 1:
-            defect = "several streams in one file"
-        macs = [at for at in self._macs if at <= count]
+        keyed_from = span.first_seq + self._keyed_at - 1 if self._keyed_at else 0
         return replace(
             base,
-            good=self._ends[count - 1] if count else 0,
             first_seq=span.first_seq,
             first_prev=span.first_prev,
             last_seq=span.last_seq,
             last_chain=span.last_chain,
-            run=b"".join(self._chains[:count]),
+            run=b"".join(islice(self._chains, count)),
             first_kind=span.first_kind,
-            keyed=span.keyed,
+            keyed_from=keyed_from if span.keyed else 0,
             authenticated=span.authenticated if span.keyed else span.last_seq,
             last_event=span.last_event,
-            defect=defect,
-            sound=(macs[-1] if macs else 0) if span.keyed else count,
             key_id=span.key_id,
             algo=span.algo,
             seals={seal.seq: seal.chain_hash for seal in result.seals if seal.defect is None},
-        )
-
-    def _without_newline(self, found: FoundSegment) -> FoundSegment:
-        """Adopt a last entry that is whole but for its 0x0A."""
-        try:
-            payload, block = split(self._rest + b"\n")
-        except FormatError:
-            return found
-        follows = not found.first_seq or (block.seq, block.prev_chain_hash) == (found.last_seq + 1, found.last_chain)
-        chain = chain_hash(block.stream, block.key_id, block.seq, block.prev_chain_hash, payload)
-        status = self._status(block)
-        stands = follows and block.stream == self._expect.stream and chain == block.chain_hash and block.v == 1
-        if not stands or status not in (TagStatus.VALID, TagStatus.LATER):
-            return found
-        kind, _ = read_control(payload)
-        keyed = found.keyed or block.key_id is not None
-        covered = block.seq if status is TagStatus.VALID or not keyed else found.authenticated
-        return replace(
-            found,
-            good=found.good + len(self._rest) + 1,
-            first_seq=found.first_seq or block.seq,
-            first_prev=found.first_prev or block.prev_chain_hash,
-            last_seq=block.seq,
-            last_chain=chain,
-            run=found.run + chain,
-            first_kind=found.first_kind if found.first_seq else kind,
-            keyed=keyed,
-            authenticated=covered,
-            last_event=block.seq,
-            torn=None,
-            newline_missing=True,
-            key_id=block.key_id,
-            algo=block.algo,
-        )
-
-    def _status(self, block: Integrity) -> TagStatus:
-        if block.key_id is None:
-            return TagStatus.MISSING if self._expect.keyed_before else TagStatus.VALID
-        return check_tag(
-            self._keyring,
-            block.key_id,
-            block.algo,
-            stream=block.stream,
-            seq=block.seq,
-            message=mac_message(block.chain_hash),
-            tag=block.mac,
         )
 
 

@@ -6,27 +6,22 @@ segments from the head's on are read line by line, with the checks of the verifi
 
 from __future__ import annotations
 
-import gzip
-import sys
-import zlib
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 from fapilog_tamper.document import MAX_DOCUMENT
 from fapilog_tamper.entry import split
-from fapilog_tamper.errors import FormatError, SealKeyError
+from fapilog_tamper.errors import FormatError
 from fapilog_tamper.head import Head, head_message, parse_head
 from fapilog_tamper.layout import head_name, is_segment_name, manifest_name, plain_name, segment_place, torn_names
 from fapilog_tamper.manifest import Manifest, manifest_message, parse_manifest
-from fapilog_tamper.recovery.facts import FoundClaim, FoundSegment, StreamFacts, TornCopy
-from fapilog_tamper.recovery.reading import SegmentReader
+from fapilog_tamper.recovery.content import open_stored
+from fapilog_tamper.recovery.facts import FoundClaim, FoundSegment, StreamFacts, TornCopy, restored_behind
+from fapilog_tamper.recovery.reading import read_segment
+from fapilog_tamper.verify.source import MAX_LINE, SourceError, whole_lines
 from fapilog_tamper.verify.spans import Expectation
+from fapilog_tamper.verify.tags import TagStatus, check_tag
 from fapilog_tamper.writer.slots import heads_of
 
 if TYPE_CHECKING:
@@ -37,11 +32,17 @@ if TYPE_CHECKING:
 
 __all__ = ["survey"]
 
-_CHUNK: Final = 1 << 16
+_CHUNK: Final = 1 << 20
 
 
 def survey(
-    folder: Store, state: Store, stream: str, keyring: Keyring | None, *, all_segments: bool = False
+    folder: Store,
+    state: Store,
+    stream: str,
+    keyring: Keyring | None,
+    *,
+    keyed: bool,
+    every: bool = False,
 ) -> StreamFacts:
     """Return what is there of a stream.
 
@@ -50,13 +51,11 @@ def survey(
         state: where heads lie.
         stream: its name.
         keyring: the keys to check it with; None where the caller has none.
-        all_segments: read every line, as for a restore.
-
-    Raises:
-        SealKeyError: entries or head are under a key that is not in the keyring.
+        keyed: the caller has a key to go on with.
+        every: read every line, as for a restore.
     """
     looking = _Survey(folder, state, stream, keyring)
-    return looking.facts(all_segments=all_segments)
+    return looking.facts(keyed=keyed, every=every)
 
 
 class _Survey:
@@ -67,26 +66,34 @@ class _Survey:
         self._names = frozenset(folder.names())
         ours = [name for name in self._names if is_segment_name(name) and segment_place(name, stream) is not None]
         plain = {plain_name(name): name for name in sorted(ours, reverse=True)}
-        self._segments = sorted(plain.values(), key=lambda name: segment_place(name, stream) or ("", 0))
+        self._segments = sorted(plain.values(), key=self._place)
+        self._unknown_key: str | None = None
         self._head, self._problem = self._read_head(state)
         heads = [head for head in heads_of(state, stream) if self._holds_head(head)]
         self._claims = tuple(
             FoundClaim(head.stream, seq, chain) for head in heads for name, seq, chain in head.others if name == stream
         )
 
-    def facts(self, *, all_segments: bool) -> StreamFacts:
-        traces = [
-            name for name in self._names if segment_place(name, self._stream) is not None and self._is_manifest(name)
-        ]
+    def facts(self, *, keyed: bool, every: bool) -> StreamFacts:
+        head = self._head
+        # Anybody can write an unkeyed head: whether keyed entries are older, only they can tell.
+        everything = every or head is None or (keyed and head.key_id is None)
+        look = every or (self._problem is None and self._unknown_key is None)
+        traces = [name for name in self._names if self._is_manifest(name)]
         return StreamFacts(
             stream=self._stream,
-            head=self._head,
+            head=head,
             head_problem=self._problem,
-            segments=tuple(self._look(all_segments=all_segments)) if self._problem is None or all_segments else (),
+            unknown_key=self._unknown_key,
+            segments=tuple(self._look(everything=everything)) if look else (),
             claims=self._claims,
             traces=tuple(sorted(traces)),
-            keyed=self._keyring is not None,
+            keyed=keyed,
+            key_ids=() if self._keyring is None else self._keyring.key_ids,
         )
+
+    def _place(self, name: str) -> tuple[str, int]:
+        return segment_place(name, self._stream) or ("", 0)
 
     # The head.
 
@@ -95,93 +102,103 @@ class _Survey:
             raw = state.read(head_name(self._stream), 0, MAX_DOCUMENT + 1)
         except FileNotFoundError:
             return None, None
+        except OSError as error:
+            return None, f"its head cannot be read: {error.strerror or error}"
         try:
-            head = parse_head(raw)
+            return self._believe(parse_head(raw))
         except FormatError as error:
-            return None, f"its head is malformed: {error.message}"
+            return None, f"its head is malformed: {error.message.removesuffix('.')}"
+
+    def _believe(self, head: Head) -> tuple[Head | None, str | None]:
         if head.stream != self._stream:
             return None, f"its head is that of stream {head.stream}"
-        if head.key_id is None or self._keyring is None:
-            return head, None
-        trusted = self._keyring.get(head.key_id)
-        if trusted is None:
-            raise self._unknown_key(head.key_id)
-        if not self._holds_head(head):
-            return None, f"its head does not hold under key {head.key_id}"
+        if head.key_id is not None and self._keyring is not None:
+            if self._keyring.get(head.key_id) is None:
+                self._unknown_key = head.key_id
+                return None, None
+            if not self._holds_head(head):
+                return None, f"its head does not hold under key {head.key_id}"
         return head, None
 
     def _holds_head(self, head: Head) -> bool:
-        trusted = None if self._keyring is None or head.key_id is None else self._keyring.get(head.key_id)
-        if trusted is None:
-            # What nobody can check is no evidence; what is unkeyed is all the evidence there is in an unkeyed log.
-            return head.key_id is None
-        return trusted.key.algorithm == head.algo and trusted.key.verify(head_message(head), head.mac or b"")
+        if head.key_id is None:
+            # What nobody can check is all the evidence there is in an unkeyed log.
+            return True
+        return self._holds(head.key_id, head.algo, head.seq, head_message(head), head.mac, stream=head.stream)
 
-    def _unknown_key(self, key_id: str) -> SealKeyError:
-        given = ", ".join(self._keyring.key_ids) if self._keyring is not None else "no key"
-        return SealKeyError(
-            f"stream {self._stream} is under key {key_id}, and {given} was given.",
-            hint="Open it with that key, or with a keyring that has it, or open a stream of another name.",
-        )
+    def _holds(
+        self, key_id: str, algo: str | None, seq: int, message: bytes, tag: bytes | None, *, stream: str
+    ) -> bool:
+        status = check_tag(self._keyring, key_id, algo, stream=stream, seq=seq, message=message, tag=tag)
+        return status is TagStatus.VALID
 
     # The segments.
 
-    def _look(self, *, all_segments: bool) -> Iterator[FoundSegment]:
-        clean = None if all_segments else self._clean_end()
-        if clean is not None:
-            yield clean
-            return
-        keyed = self._head is not None and self._head.key_id is not None
-        for name in self._segments if all_segments or self._head is None else self._behind_head(self._head):
-            found = self._read(name, keyed_before=keyed)
-            if found.size or found.closed:
-                keyed = keyed or found.keyed
-                yield found
+    def _look(self, *, everything: bool) -> Iterator[FoundSegment]:
+        head = self._head
+        if head is not None and not everything:
+            clean = self._clean_end(head)
+            if clean is not None:
+                yield clean
+                return
+        keyed, reached = False, 0
+        attested = max([0 if head is None else head.seq, *(claim.seq for claim in self._claims)])
+        for name in self._segments if everything or head is None else self._behind_head(head):
+            # Where the segments before it hold all that is attested, even the first line may be torn.
+            found = self._read(name, keyed_before=keyed, torn_behind=attested if reached < attested else 0)
+            keyed, reached = keyed or found.keyed_from > 0, max(reached, found.last_seq)
+            yield found
 
     def _is_manifest(self, name: str) -> bool:
-        return name != plain_name(name.removesuffix(".manifest.json")) and name.endswith(".manifest.json")
+        return segment_place(name, self._stream) is not None and name.endswith(".manifest.json")
 
     def _has_manifest(self, name: str) -> bool:
         return manifest_name(name) in self._names
 
-    def _clean_end(self) -> FoundSegment | None:
+    def _since_restore(self, head: Head) -> list[str]:
+        """Return the segments that a restore did not pass over."""
+        place = segment_place(restored_behind(head), self._stream)
+        return [name for name in self._segments if place is None or self._place(name) > place]
+
+    def _clean_end(self, head: Head) -> FoundSegment | None:
         """Return the head's segment as its manifest has it, where that is the end of everything."""
-        head = self._head
-        if head is None or not self._segments or plain_name(self._segments[-1]) != plain_name(head.segment):
+        segments = self._since_restore(head)
+        if not segments or plain_name(segments[-1]) != head.segment:
             return None
-        if any(not self._has_manifest(name) for name in self._segments):
+        if any(not self._has_manifest(name) for name in segments):
             return None
-        manifest = self._manifest(self._segments[-1])
+        name = segments[-1]
+        manifest = self._manifest(name)
         if manifest is None or (manifest.last_seq, manifest.root_chain_hash) != (head.seq, head.chain_hash):
             return None
-        name = self._segments[-1]
+        if (manifest.key_id is None) != (head.key_id is None):
+            return None
         if name == plain_name(name) and self._folder.size(name) != manifest.size_bytes:
             return None
         return _of_manifest(name, manifest)
 
     def _behind_head(self, head: Head) -> list[str]:
-        """Return the segments to read: the one that holds the head's entry, those behind it, and those not closed."""
-        place = segment_place(head.segment, self._stream)
-        at = next((n for n, name in enumerate(self._segments) if segment_place(name, self._stream) == place), None)
-        if at is None or not self._may_hold(self._segments[at], head):
-            # The head's segment is only a hint.
-            at = next((n for n, name in enumerate(self._segments) if self._may_hold(name, head)), len(self._segments))
-        return [name for n, name in enumerate(self._segments) if n >= at or not self._has_manifest(name)]
+        """Return the segments to read: from the one that holds the head's entry, or is not closed, to the last."""
+        segments = self._since_restore(head)
+        hint = [n for n, name in enumerate(segments) if plain_name(name) == head.segment]
+        at = next((n for n in (*hint, *range(len(segments))) if self._may_hold(segments[n], head)), 0)
+        is_open = (n for n, name in enumerate(segments) if not self._has_manifest(name))
+        return segments[min(at, next(is_open, at)) :]
 
     def _may_hold(self, name: str, head: Head) -> bool:
         manifest = self._manifest(name)
         if manifest is None:
             first = self._first_entry(name)
-            return first is not None and first[0] <= head.seq + 1
+            return first is not None and first <= head.seq + 1
         return manifest.first_seq <= head.seq <= manifest.last_seq
 
-    def _first_entry(self, name: str) -> tuple[int, bytes] | None:
-        line = self._folder.read(name, 0, (1 << 20) + (1 << 15)).partition(b"\n")[0]
+    def _first_entry(self, name: str) -> int | None:
+        source = open_stored(self._folder, name)
         try:
-            _, block = split(line + b"\n")
-        except FormatError:
+            first = next(whole_lines(source.chunks(MAX_LINE)), None)
+            return None if first is None else split(first.data.partition(b"\n")[0] + b"\n")[1].seq
+        except (SourceError, FormatError):
             return None
-        return block.seq, block.chain_hash
 
     def _manifest(self, name: str) -> Manifest | None:
         """Return the manifest of a segment where it holds."""
@@ -191,52 +208,48 @@ class _Survey:
             manifest = parse_manifest(self._folder.read(manifest_name(name), 0, MAX_DOCUMENT + 1))
         except FormatError:
             return None
-        key_id = manifest.signature_key_id or manifest.key_id
-        if manifest.stream != self._stream or key_id is None or self._keyring is None:
-            return manifest if manifest.stream == self._stream and key_id is None else None
-        trusted = self._keyring.get(key_id)
-        if trusted is None or trusted.key.algorithm != manifest.signature_algo:
+        if manifest.stream != self._stream:
             return None
-        return manifest if trusted.key.verify(manifest_message(manifest), manifest.signature or b"") else None
+        key_id = manifest.signature_key_id or manifest.key_id
+        if key_id is None:
+            return manifest
+        tag, message = manifest.signature, manifest_message(manifest)
+        algo, seq = manifest.signature_algo, manifest.last_seq
+        return manifest if self._holds(key_id, algo, seq, message, tag, stream=self._stream) else None
 
-    def _read(self, name: str, *, keyed_before: bool) -> FoundSegment:
-        closed = self._has_manifest(name)
-        behind = max([0 if self._head is None else self._head.seq, *(claim.seq for claim in self._claims)])
-        expect = Expectation(name, self._stream, keyed_before, torn_behind=None if closed else behind)
-        reader = SegmentReader(self._keyring, expect)
-        try:
-            found = reader.read(self._chunks(name))
-        except (zlib.error, zstd.ZstdError, EOFError, OSError) as error:
-            if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
-                raise
-            return FoundSegment(name, closed=closed, defect=f"damaged compressed data ({error})")
-        if reader.unknown_key is not None:
-            raise self._unknown_key(reader.unknown_key)
-        copies = tuple(self._copy(torn) for torn in torn_names(name, self._names)) if not closed else ()
-        found = replace(found, closed=closed, copies=copies)
+    def _read(self, name: str, *, keyed_before: bool, torn_behind: int) -> FoundSegment:
+        closed, packed = self._has_manifest(name), name != plain_name(name)
+        expect = Expectation(name, self._stream, keyed_before, torn_behind=None if closed or packed else torn_behind)
         manifest = self._manifest(name)
-        if closed and manifest is None:
-            return replace(found, defect=found.defect or "its manifest does not hold")
-        if manifest is not None:
-            ends = (manifest.last_seq, manifest.root_chain_hash) == (found.last_seq, found.last_chain)
-            defect = found.defect if ends else found.defect or "it does not end where its manifest says"
-            return replace(found, origin=manifest.origin, authenticated=found.last_seq, defect=defect)
-        return found
+        limit = None if manifest is None else manifest.size_bytes
+        found = read_segment(open_stored(self._folder, name), self._keyring, expect, limit=limit)
+        found = replace(found, closed=closed, packed=packed)
+        if not closed:
+            copies = tuple(self._copy(torn) for torn in torn_names(name, self._names))
+            return replace(found, copies=copies)
+        defect = found.defect or _misfit(found, manifest)
+        if manifest is None or defect is not None:
+            return replace(found, defect=defect)
+        return replace(found, origin=manifest.origin, authenticated=found.last_seq)
 
     def _copy(self, name: str) -> TornCopy:
-        content = self._folder.read(name)
-        return TornCopy(name, len(content), sha256(content).digest())
-
-    def _chunks(self, name: str) -> Iterator[bytes]:
-        if name != plain_name(name):
-            raw = self._folder.read(name)
-            data = gzip.decompress(raw) if name.endswith(".gz") else zstd.decompress(raw)
-            yield from (data[at : at + _CHUNK] for at in range(0, len(data), _CHUNK))
-            return
-        at = 0
+        digest, at = sha256(), 0
         while chunk := self._folder.read(name, at, _CHUNK):
+            digest.update(chunk)
             at += len(chunk)
-            yield chunk
+        return TornCopy(name, at, digest.digest())
+
+
+def _misfit(found: FoundSegment, manifest: Manifest | None) -> str | None:
+    """Return what is wrong with the manifest of a segment whose lines hold."""
+    if manifest is None:
+        return "its manifest does not hold"
+    if found.keyed_from and manifest.key_id is None:
+        return "it is keyed, and its manifest is not signed"
+    said = (manifest.first_seq, manifest.last_seq, manifest.root_chain_hash, manifest.size_bytes)
+    if said != (found.first_seq, found.last_seq, found.last_chain, found.size):
+        return "it is not what its manifest says"
+    return None
 
 
 def _of_manifest(name: str, manifest: Manifest) -> FoundSegment:
@@ -249,7 +262,7 @@ def _of_manifest(name: str, manifest: Manifest) -> FoundSegment:
         first_prev=manifest.continues_from,
         last_seq=manifest.last_seq,
         last_chain=manifest.root_chain_hash,
-        keyed=manifest.key_id is not None,
+        keyed_from=0 if manifest.key_id is None else manifest.last_seq,
         authenticated=manifest.last_seq,
         last_event=manifest.last_seq,
         key_id=manifest.key_id,

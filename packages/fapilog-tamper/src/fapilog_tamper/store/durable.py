@@ -37,15 +37,18 @@ def sync_file(fd: int) -> None:
     After an error the kernel may have dropped the dirty pages and report success next time (fsyncgate, 2018): the
     caller must not sync the same file again and believe it.
     """
+    _sync(fd, "fdatasync" if hasattr(os, "fdatasync") else "fsync")
+
+
+def _sync(fd: int, call: str) -> None:
     if sys.platform == "darwin":
         import fcntl
 
         # fsync on macOS stops at the drive's cache.
         fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
-    elif hasattr(os, "fdatasync"):
-        os.fdatasync(fd)
     else:
-        os.fsync(fd)
+        # Looked up at each call: tests slow and break it.
+        getattr(os, call)(fd)
 
 
 def sync_folder(folder: Path) -> None:
@@ -62,6 +65,9 @@ def sync_folder(folder: Path) -> None:
 def make_folder(folder: Path, mode: int = FOLDER_MODE) -> None:
     """Make a folder and its parents, durably."""
     if folder.is_dir():
+        # Whoever made it may have died before its name was on the disk. A parent that is not ours may refuse.
+        with suppress(PermissionError):
+            sync_folder(folder.parent)
         return
     make_folder(folder.parent, mode)
     folder.mkdir(mode=mode, exist_ok=True)
@@ -76,7 +82,7 @@ def replace_file(path: Path, data: bytes, mode: int = FILE_MODE) -> None:
         try:
             write_all(fd, data)
             # Renaming before the data is on the disk can leave an empty file behind the new name.
-            os.fsync(fd)
+            _sync(fd, "fsync")
         finally:
             os.close(fd)
         temporary.replace(path)

@@ -11,7 +11,6 @@ fast writes by itself, which costs a microsecond; else the worker thread writes,
 from __future__ import annotations
 
 import threading
-import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
@@ -19,30 +18,32 @@ from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Final
 
 from fapilog_tamper.errors import StoreError
+from fapilog_tamper.writer.bell import Bell
+from fapilog_tamper.writer.pace import SLOW, Pace
 from fapilog_tamper.writer.promise import Promise
 from fapilog_tamper.writer.segment import FOLD, no_segment
 from fapilog_tamper.writer.shelf import write_far
 from fapilog_tamper.writer.stats import Counters
+from fapilog_tamper.writer.troubles import Troubles, warn
 from fapilog_tamper.writer.waiting import ThreadWaiters
 
 if TYPE_CHECKING:
     from fapilog_tamper.clock import Clock
     from fapilog_tamper.keys import SigningKey
     from fapilog_tamper.rotation import Rotation
-    from fapilog_tamper.writer.segment import Chunk, End, Item, OpenSegment
+    from fapilog_tamper.writer.segment import Chunk, End, Item
     from fapilog_tamper.writer.shelf import Shelf
     from fapilog_tamper.writer.signer import Seal, Signer
     from fapilog_tamper.writer.waiting import LoopGate
 
-__all__ = ["Engine", "Limits", "warn"]
+__all__ = ["Engine", "Limits"]
 
-_SLOW: Final = 0.005
-"""Seconds: a write that takes longer stood still somewhere, and callers stop writing by themselves."""
-
-_FAST_AGAIN: Final = 20
 _BATCH: Final = 1 << 20
 _BATCH_ENTRIES: Final = 4096
 _DOZE: Final = 0.05
+_LINGER: Final = 0.005
+"""Seconds that an entry nobody waits for may wait for company."""
+
 _FREE: Final[object] = object()
 
 
@@ -66,17 +67,16 @@ class Engine:
         self.limits = limits
         self.counters = Counters()
         self.mutex = threading.Lock()
-        self.bell = threading.Lock()
-        self.bell.acquire()
-        self.segment = no_segment(end.seq, end.chain, end.offset)
+        self.bell = Bell(self.mutex)
+        self.pace = Pace(allowed=limits.inline)
+        self.troubles = Troubles(f"{shelf.stream} in {shelf.folder}")
+        self.segment = no_segment(end.seq, end.chain)
         self.synced = end
-        self.wounded: list[OpenSegment] = []
         self.rotation_due = False
         self.flush_at: float | None = None
         self.wanted_written = 0
         self.wanted_synced = 0
         self.head_at_seq = end.seq + 1
-        self.troubles: dict[str, str] = {}
         self.failed: StoreError | None = None
         self.closing = False
         self.guarded = limits.refuse
@@ -93,14 +93,10 @@ class Engine:
         self._pending_bytes = 0
         self._turn: object = _FREE
         self._turn_wanted = False
-        self._rung = False
         self._threads = ThreadWaiters()
         self._gates: set[LoopGate] = set()
         self._watched = False
-        self._inline = limits.inline
-        self._fast_writes = 0
-        self._fast_needed = _FAST_AGAIN
-        self._slowed_at = 0.0
+        self._accepted = end.seq
 
     # Acceptance.
 
@@ -115,11 +111,6 @@ class Engine:
         with self.mutex:
             last = self._pending[-1] if self._pending else self.end
             return last[0], last[1]
-
-    @property
-    def inline(self) -> bool:
-        """Whether callers write by themselves now."""
-        return self._inline
 
     def put(  # noqa: C901, PLR0912 (each call costs)
         self, payload: bytes, stamp: str | None, promise: int, *, mac: bool = False, internal: bool = False
@@ -159,8 +150,9 @@ class Engine:
                 item = (seq, chain, line, stamp)
                 # Accepted: from here on the entry has its place.
                 pending.append(item)
+                self._accepted = seq
                 self._pending_bytes += len(line)
-                if promise != 1 or self._turn is not _FREE or not self._inline or self.rotation_due:
+                if promise != 1 or self._turn is not _FREE or not self.pace.inline or self.rotation_due:
                     self._ask(seq, promise)
                     return item, False
                 self._turn = mine = item
@@ -177,15 +169,15 @@ class Engine:
             chunks = segment.chunks
             # Written: this one step makes it so.
             chunks.append((seq, chain, after, line, stamp, stamp))
-            # Hazard: an entry that came meanwhile found the turn taken, and counts on being seen here. It stands in
-            # `pending` before its caller looks at the turn; the turn is given back before `pending` is looked at.
+            # Hazard: an entry that came meanwhile found the turn taken, and counts on being seen here. It is counted
+            # before its caller looks at the turn; the turn is given back before the count is looked at.
             self._turn = _FREE
-            if pending[-1] is not item or self._watched or self._turn_wanted or seq >= self.head_at_seq:
+            if self._accepted != seq or self._watched or self._turn_wanted or seq >= self.head_at_seq:
                 self._look_around()
             if len(chunks) >= FOLD:
                 segment.fold()
-            if perf_counter() - begun > _SLOW:
-                self._slow_down()
+            if perf_counter() - begun > SLOW:
+                self.pace.slow_down()
         finally:
             if mine is not None and self._turn is mine:
                 # Ctrl-C ended this in between: the line waits for the next write.
@@ -213,21 +205,30 @@ class Engine:
         """Behind the fast path: wake who waits, and the worker where there is something for it."""
         with self.mutex:
             self._settle()
-            if self._pending or self._turn_wanted or self.segment.chunks[-1][0] >= self.head_at_seq:
-                self._hand_over()
+            self._call_others()
+
+    def _call_others(self) -> None:
+        """Behind a write: see who has something to do now; under the mutex."""
+        if self._pending or self._turn_wanted or self.segment.chunks[-1][0] >= self.head_at_seq:
+            self._turn_wanted = False
+            self._hand_over()
 
     def _hand_over(self) -> None:
         """Have somebody write what is pending, a thread that waits or the worker; under the mutex."""
         if self.pending:
-            if self._inline and not self.rotation_due and self._threads.pass_on():
+            if self.pace.inline and not self.rotation_due and self._threads.pass_on():
                 return
             self.wanted_written = self._pending[-1][0]
-        self._ring()
+        self.bell.ring()
 
     def _lead_many(self, item: Item | None, begun: float) -> bool:
         """Write all that is pending; return whether that was possible."""
+        segment = self.segment
         try:
-            self.write_some()
+            if segment.handle >= 0 and self._clock() >= segment.rotate_at:
+                self.rotation_due = True
+            else:
+                self.write_some()
         except OSError as error:
             return self._met(error)
         except StoreError as error:
@@ -236,10 +237,9 @@ class Engine:
         with self.mutex:
             self._settle()
             self._turn = _FREE
-            if self._pending or self._turn_wanted or self.segment.chunks[-1][0] >= self.head_at_seq:
-                self._hand_over()
-        if perf_counter() - begun > _SLOW:
-            self._slow_down()
+            self._call_others()
+        if perf_counter() - begun > SLOW and not self.rotation_due:
+            self.pace.slow_down()
         return item is None or self.end.seq >= item[0]
 
     def _met(self, error: OSError) -> bool:
@@ -249,7 +249,7 @@ class Engine:
             self._settle()
             self._turn = _FREE
             self._hand_over()
-        self._slow_down()
+        self.pace.slow_down()
         return False
 
     def put_key(self, payload: bytes, key: SigningKey) -> Item:
@@ -262,6 +262,7 @@ class Engine:
             mine = (last[0] + 1, chain, line, None)
             self._pending.append(mine)
             self._pending_bytes += len(line)
+            self._accepted = mine[0]
             self.signer.change(key, mine[0])
             self._seal = None
             self._ask(mine[0], Promise.SYNCED)
@@ -272,7 +273,7 @@ class Engine:
         with self.mutex:
             self.wanted_written = max(self.wanted_written, seq)
             self.wanted_synced = max(self.wanted_synced, seq)
-            self._ring()
+            self.bell.ring()
 
     def _refusal(self) -> StoreError:
         if self.failed is not None:
@@ -295,30 +296,22 @@ class Engine:
             self.crowded = True
         if promise == Promise.ACCEPTED and self._pending_bytes < min(_BATCH, self.limits.max_buffer):
             if self.flush_at is None:
-                self.flush_at = monotonic() + 0.005
-                self._ring()
+                self.flush_at = monotonic() + _LINGER
+                self.bell.ring()
             return
         self.wanted_written = seq
         # Who has the turn looks at what is pending before it goes.
         if self._turn is _FREE:
-            self._ring()
-
-    def _ring(self) -> None:
-        """Wake the worker; under the mutex."""
-        if not self._rung:
-            self._rung = True
-            self.bell.release()
+            self.bell.ring()
 
     def ring(self) -> None:
         """Wake the worker."""
         with self.mutex:
-            self._ring()
+            self.bell.ring()
 
     def hear(self, timeout: float) -> None:
         """Wait for the bell; the worker only."""
-        if self.bell.acquire(timeout=timeout):
-            with self.mutex:
-                self._rung = False
+        self.bell.hear(timeout)
 
     # Committing.
 
@@ -347,7 +340,7 @@ class Engine:
             OSError: when not all could be written; what was is committed.
         """
         end = self.end
-        batch = self._batch(end)
+        batch, data = self._batch(end)
         if not batch:
             return 0
         segment = end.segment
@@ -356,7 +349,6 @@ class Engine:
             end = segment.end
         if not self.shelf.origin:
             self.shelf.origin = batch[0][1]
-        data = b"".join([item[2] for item in batch])
         taken, problem = write_far(self.shelf.folder, segment.handle, data, end.offset)
         if problem is not None:
             batch, data = _whole(batch, data, taken)
@@ -370,23 +362,20 @@ class Engine:
             raise problem
         return len(batch)
 
-    def _batch(self, end: End) -> list[Item]:
-        """Return the entries that the next write may take, in one segment."""
-        batch: list[Item] = []
-        size = 0
-        for item in self._pending[:_BATCH_ENTRIES]:
-            if item[0] <= end[0]:
-                # Written by an append that Ctrl-C ended before it was dropped.
-                continue
-            length = len(item[2])
-            if self._rotation.overflows(end[2] + size, length):
-                self.rotation_due = not batch
-                break
-            batch.append(item)
-            size += length
-            if size >= _BATCH:
-                break
-        return batch
+    def _batch(self, end: End) -> tuple[list[Item], bytes]:
+        """Return the entries that the next write may take, in one segment, and their bytes."""
+        # The fast path leaves what it wrote for the next append to drop.
+        batch = [item for item in self._pending[:_BATCH_ENTRIES] if item[0] > end[0]]
+        if not batch:
+            return [], b""
+        data = b"".join([item[2] for item in batch])
+        room = self._most_bytes - end[2]
+        if len(data) > min(room, _BATCH):
+            # One entry is always taken, unless the segment is full.
+            most = max(min(room, _BATCH), len(batch[0][2]) if end[2] == 0 or len(batch[0][2]) <= room else 0)
+            batch, data = _whole(batch, data, int(most))
+            self.rotation_due = not batch
+        return batch, data
 
     def cut_back(self) -> None:
         """Remove a part of a line that a failed write may have left. With the turn."""
@@ -412,7 +401,7 @@ class Engine:
             self._settle()
             self._turn = _FREE
             if took is not None:
-                self._speed_up(took)
+                self.pace.wrote(took)
 
     def flush_time(self) -> float | None:
         """Return when the worker is to write (monotonic): 0 for now, None for not at all. Under the mutex.
@@ -435,6 +424,11 @@ class Engine:
         """The bytes of the entries that wait to be written."""
         return self._pending_bytes if self.pending else 0
 
+    @property
+    def over_full(self) -> bool:
+        """Whether so much waits to be written that an append must wait for its own entry."""
+        return self._pending_bytes > self.limits.max_buffer and not self.limits.refuse
+
     def stop_accepting(self) -> None:
         """Take only what the writer itself has to say."""
         with self.mutex:
@@ -444,21 +438,6 @@ class Engine:
         """Drop what is written and wake who waits."""
         with self.mutex:
             self._settle()
-
-    def _slow_down(self) -> None:
-        now = monotonic()
-        # A disk that is slow again at once is given a longer trial each time.
-        again = now - self._slowed_at < 1.0
-        self._fast_needed = min(self._fast_needed * 2, 5120) if again else _FAST_AGAIN
-        self._slowed_at = now
-        self._inline, self._fast_writes = False, 0
-        self.counters.slowdowns += 1
-
-    def _speed_up(self, took: float) -> None:
-        # Behind a write the worker waits for the interpreter, up to its switch interval of 5 ms: that is no stall.
-        self._fast_writes = self._fast_writes + 1 if took < 10 * _SLOW else 0
-        if self._fast_writes >= self._fast_needed and not self.troubles and not self._inline:
-            self._inline = self.limits.inline
 
     # Waiting.
 
@@ -482,7 +461,7 @@ class Engine:
                 if self.reached(seq, promise):
                     self._threads.notify(self)
                     return True
-                if promise == Promise.WRITTEN and self._inline and self._turn is _FREE and not self.rotation_due:
+                if promise == Promise.WRITTEN and self.pace.inline and self._turn is _FREE and not self.rotation_due:
                     self._turn = turn = object()
                 else:
                     lock = self._threads.add(seq, promise)
@@ -519,20 +498,13 @@ class Engine:
 
     # Trouble.
 
-    def meet(self, error: OSError, what: str) -> None:
-        """Take note that the store failed; the first time of an episode, warn."""
-        reason = error.strerror or str(error)
-        self.counters.failures += 1
-        first = what not in self.troubles
-        self.troubles[what] = reason
-        if first:
-            self.counters.episodes += 1
-            text = f"sealed log {self.shelf.stream} in {self.shelf.folder}: {what} failed ({reason}); trying again."
-            warn(text)
+    def meet(self, error: Exception, what: str) -> None:
+        """Take note that something failed."""
+        self.troubles.meet(what, error)
 
     def well(self, what: str) -> None:
-        """Take note that this works (again)."""
-        self.troubles.pop(what, None)
+        """Take note that something works (again)."""
+        self.troubles.well(what)
 
     def fail(self, error: StoreError) -> None:
         """Take nothing more: what is on the disk is not what was written."""
@@ -551,12 +523,3 @@ def _whole(batch: list[Item], data: bytes, taken: int) -> tuple[list[Item], byte
         size += len(item[2])
         count += 1
     return batch[:count], data[:size]
-
-
-def warn(text: str) -> None:
-    """Tell the user, once for each text and place as warnings are."""
-    try:
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
-    except RuntimeWarning:
-        # Warnings are errors here. Callers are told by StoreError; a worker that died of this would tell nobody.
-        return

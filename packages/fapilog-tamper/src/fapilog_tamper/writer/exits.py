@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import weakref
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -29,7 +28,8 @@ class Ending(Protocol):
         ...
 
 
-_OPEN: Final[weakref.WeakSet[Ending]] = weakref.WeakSet()
+# Not weak: a log that nobody refers to any more must be closed like any other.
+_OPEN: Final[set[Ending]] = set()
 _HOOKED: Final[set[int]] = set()
 
 

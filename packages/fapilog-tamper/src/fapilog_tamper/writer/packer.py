@@ -13,6 +13,7 @@ from collections import deque
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
+from fapilog_tamper.errors import FormatError
 from fapilog_tamper.layout import manifest_name
 from fapilog_tamper.manifest import parse_manifest
 from fapilog_tamper.writer.shelf import write_far
@@ -33,6 +34,9 @@ Compression = Literal["none", "gzip", "zstd"]
 
 _CHUNK: Final = 1 << 20
 _ENDINGS: Final = {"gzip": ".gz", "zstd": ".zst"}
+_FIRST_RETRY: Final = 0.05
+_LAST_RETRY: Final = 10.0
+_WHAT: Final = "compressing"
 
 
 class _Compressor(Protocol):
@@ -41,19 +45,31 @@ class _Compressor(Protocol):
     def flush(self) -> bytes: ...
 
 
-class Packer:
-    """Compresses the segments that it is given, one after the other.
+def _ignore(_: str) -> None:
+    """Hear that something works."""
 
-    Attributes:
-        failures: how often the store failed; such a segment stays plain until the log is opened again.
+
+class Packer:
+    """Compresses the segments that it is given, one after the other; what fails is tried again, less and less often.
+
+    `met` hears of each failure, `well` of each success. What is left at the end is found at the next open.
     """
 
-    def __init__(self, folder: Store, how: Compression, met: Callable[[OSError, str], None]) -> None:
+    def __init__(
+        self,
+        folder: Store,
+        how: Compression,
+        met: Callable[[OSError, str], None],
+        well: Callable[[str], None] = _ignore,
+    ) -> None:
         self._folder = folder
         self._how = how
         self._met = met
+        self._well = well
         self._waiting: deque[str] = deque()
         self._mutex = threading.Lock()
+        self._ending = threading.Event()
+        self._given_up = False
         self._thread: threading.Thread | None = None
 
     def add(self, name: str) -> None:
@@ -72,27 +88,41 @@ class Packer:
                 self._thread = thread
 
     def wait(self, timeout: float) -> bool:
-        """Wait until nothing is left to compress; False when `timeout` seconds passed first."""
+        """Wait until nothing is left to compress, or that fails; False when `timeout` seconds passed first."""
+        self._ending.set()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
-        return self._thread is None
+        self._given_up = self._thread is not None
+        return not self._given_up
 
     def _run(self) -> None:
+        pause = _FIRST_RETRY
         while True:
             with self._mutex:
                 if not self._waiting:
                     self._thread = None
                     return
-                name = self._waiting.popleft()
+                name = self._waiting[0]
             try:
                 self._pack(name)
             except OSError as error:
-                self._met(error, f"compressing {name}")
+                self._met(error, _WHAT)
+                if self._ending.wait(pause):
+                    self._waiting.clear()
+                pause = min(2 * pause, _LAST_RETRY)
+                continue
+            self._waiting.popleft()
+            self._well(_WHAT)
+            pause = _FIRST_RETRY
 
     def _pack(self, name: str) -> None:
         folder = self._folder
-        manifest = parse_manifest(folder.read(manifest_name(name)))
+        try:
+            manifest = parse_manifest(folder.read(manifest_name(name)))
+        except FormatError:
+            # The verifier will name it.
+            return
         packed = name + _ENDINGS[self._how]
         temporary = f"{packed}.tmp"
         folder.remove(temporary)
@@ -108,7 +138,8 @@ class Packer:
             folder.sync(handle)
         finally:
             folder.close(handle)
-        if digest.digest() != manifest.file_sha256:
+        # Who was given up must not rename what the next writer's packer may be making under the same name.
+        if digest.digest() != manifest.file_sha256 or self._given_up:
             folder.remove(temporary)
             return
         folder.rename(temporary, packed)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FOLD", "Chunk", "End", "Hashed", "Item", "OpenSegment", "no_segment"]
 
-FOLD: Final = 16
+FOLD: Final = 32
 """Chunks that wait to be hashed: more cost a caller too much at once, fewer cost calls."""
 
 Item = tuple[int, bytes, bytes, str | None]

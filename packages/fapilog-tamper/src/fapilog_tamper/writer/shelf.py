@@ -155,9 +155,16 @@ class Shelf:
             yield chunk
 
     def drop(self, segment: OpenSegment) -> None:
-        """Remove a segment that holds nothing that is not elsewhere."""
-        self.folder.close(segment.handle)
+        """Remove a segment that holds nothing that is not elsewhere, durably: it may hold torn lines.
+
+        A head that speaks of later entries must not meet it again after a power cut.
+        """
+        handle, segment.handle = segment.handle, -1
+        if handle >= 0:
+            # Only once: when this is tried again, the number may be that of another file.
+            self.folder.close(handle)
         self.folder.remove(segment.name)
+        self.folder.sync_names()
 
     def cut(self, segment: OpenSegment, end: End) -> None:
         """Cut off what may stand behind `end`, and bring that to the disk; by a new handle, the old one has failed."""

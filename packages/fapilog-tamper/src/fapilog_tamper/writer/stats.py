@@ -12,9 +12,6 @@ class Counters:
     """Counted while the log runs; read without a lock, so a snapshot may be one behind."""
 
     refused: int = 0
-    failures: int = 0
-    episodes: int = 0
-    slowdowns: int = 0
     batches: int = 0
     syncs: int = 0
     heads: int = 0

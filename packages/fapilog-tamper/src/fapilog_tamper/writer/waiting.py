@@ -11,10 +11,9 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from fapilog_tamper.writer.promise import Promise
+from fapilog_tamper.writer.promise import Promise
 
 __all__ = ["LoopGate", "ThreadWaiters"]
 
@@ -66,11 +65,13 @@ class ThreadWaiters:
                 return
 
     def pass_on(self) -> bool:
-        """Wake one who waits, to write for all; False where nobody does."""
-        if not self._waiting:
-            return False
-        self._waiting.pop(0)[2].release()
-        return True
+        """Wake one who waits for a write, to write for all; False where nobody does."""
+        for at, (_, promise, lock) in enumerate(self._waiting):
+            if promise == Promise.WRITTEN:
+                del self._waiting[at]
+                lock.release()
+                return True
+        return False
 
 
 class _Waiter(NamedTuple):

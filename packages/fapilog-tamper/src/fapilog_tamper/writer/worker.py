@@ -127,6 +127,8 @@ class Worker:
             times.append(max(self._write_retry.at, flush_at))
         if dirty and self._unattested_since is not None:
             times.append(max(self._unattested_since + self._head_pause, self._sync_retry.at))
+        if engine.refused and engine.pending_bytes <= engine.limits.max_buffer // 2:
+            times.append(now)
         if since is not None:
             times.append(now + max(0.0, since + _SEAL_SECONDS - perf_counter()))
         if self._closed or self._wounded or self._to_swap is not None:
@@ -208,13 +210,13 @@ class Worker:
     def _cover(self) -> None:
         engine, signer = self._engine, self._engine.signer
         since = signer.unsigned_since
-        if since is None or perf_counter() - since < _SEAL_SECONDS or engine.troubles:
+        if since is None or perf_counter() - since < _SEAL_SECONDS or self._write_retry.at or self._sync_retry.at:
             return
         seq, chain = engine.last
         try:
             payload = signer.seal_payload(seq, chain)
         except SealKeyError as error:
-            engine.meet(OSError(0, error.message), "signing")
+            engine.meet(error, "signing")
             signer.unsigned_since = perf_counter() + 1.0
             return
         engine.well("signing")
@@ -291,8 +293,9 @@ class Worker:
         if segment is None or end.seq < segment.first_seq:
             engine.rotation_due = False
             if segment is not None:
-                engine.shelf.drop(segment)
+                # Nothing whole was ever written to it, and a part of a line may be there.
                 engine.segment = no_segment(end.seq, end.chain)
+                self._wounded.append((segment, end.seq))
             return True
         if not self._sync_retry.due or self._to_swap is not None:
             return False
@@ -327,7 +330,7 @@ class Worker:
                 self._closed.pop(0)
             engine.well("closing a segment")
             self._tidy_retry.worked()
-        except OSError as error:
+        except (OSError, SealKeyError) as error:
             engine.meet(error, "closing a segment")
             self._tidy_retry.failed()
 
@@ -365,7 +368,7 @@ class Worker:
         begun = perf_counter()
         try:
             engine.shelf.write_head(end)
-        except OSError as error:
+        except (OSError, SealKeyError) as error:
             engine.meet(error, "writing the head")
             self._tidy_retry.failed()
             return

@@ -1,82 +1,25 @@
-"""Rates as ratios to a tight loop measured in the same run; `make bench` prints them.
-
-The tight loop is what nobody could do faster in Python without giving up the work: build an event of thirteen fields,
-orjson, two SHA-256, one HMAC, one write per 256 lines. Ratios travel between machines, absolute figures do not.
-Nothing is asserted.
-"""
+"""Sealing and verifying: rates as ratios to a tight loop in the same run. Nothing is asserted."""
 
 from __future__ import annotations
 
 import argparse
-import hmac
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orjson
+from yardstick import ED, KEY, PEAK, event, rate, show, tight_loop
 
 from fapilog_tamper import Keyring, SealedLog, verify_path
 from fapilog_tamper.entry import GENESIS, prepare_seal
-from fapilog_tamper.keys import Ed25519SigningKey, HmacKey
 from fapilog_tamper.payload import encode_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-SECRET = bytes(range(32))
-KEY = HmacKey("bench", SECRET)
-ED = Ed25519SigningKey("bench-ed", SECRET)
-
-
-def event(number: int) -> dict[str, object]:
-    return {
-        "action": "read",
-        "actor": "u-1234567",
-        "client_ip": "203.0.113.7",
-        "component": "billing",
-        "event_type": "data_access",
-        "message": "the user looked at the record",
-        "n": number,
-        "outcome": "success",
-        "request_id": "0123456789abcdef0123456789abcdef",
-        "resource": "/v1/customers/4711/invoices/2026-11",
-        "session_id": "fedcba9876543210fedcba9876543210",
-        "timestamp": "2026-11-20T12:00:00.000000Z",
-        "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-    }
-
-
-def rate(count: int, work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return count / (time.perf_counter() - start)
-
-
-def tight_loop(folder: Path, count: int = 100_000) -> float:
-    fd = os.open(folder / "tight", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-
-    def loop() -> None:
-        prev, lines = GENESIS, []
-        for number in range(count):
-            raw = orjson.dumps(event(number), option=orjson.OPT_SORT_KEYS)
-            prev = sha256(prev + sha256(raw).digest()).digest()
-            mac = hmac.digest(SECRET, prev, "sha256")
-            lines.append(raw[:-1] + b',"mac":"' + mac.hex().encode() + b'"}\n')
-            if len(lines) == 256:
-                os.write(fd, b"".join(lines))
-                lines.clear()
-
-    try:
-        return rate(count, loop)
-    finally:
-        os.close(fd)
+    from fapilog_tamper.keys import Ed25519SigningKey, HmacKey
 
 
 def write_lines(path: Path, count: int) -> None:
@@ -107,18 +50,6 @@ def encode_rate(count: int = 100_000) -> float:
     return rate(count, loop)
 
 
-def append_rate(folder: Path, count: int = 50_000) -> float:
-    with SealedLog.open(folder, key=KEY) as log:
-        return rate(count, lambda: [log.append(event(number)) for number in range(count)])
-
-
-# getrusage would count the memory of the process that started this one; VmHWM begins anew with exec.
-PEAK = """
-import re
-def peak():
-    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
-"""
-
 PROBE = (
     PEAK
     + """
@@ -146,10 +77,6 @@ def bare_memory() -> int:
     return int(done.stdout)
 
 
-def show(name: str, per_second: float, tight: float, remark: str = "") -> None:
-    print(f"{name:44} {per_second:12,.0f} /s {per_second / tight:7.2f}x   {remark}", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, nargs="*", default=[100_000, 1_000_000])
@@ -168,7 +95,6 @@ def main() -> None:
         show("seal, unkeyed", seal_rate(None), tight)
         show("seal, Ed25519 without mac (inside a commit)", seal_rate(ED, mac=False), tight)
         show("seal, Ed25519 signing each entry", seal_rate(ED, count=5_000), tight)
-        show("SealedLog.append (encode, seal, write)", append_rate(folder / "log"), tight)
         bare = bare_memory()
         for records in options.records:
             path = folder / f"{records}.jsonl"

@@ -1,0 +1,55 @@
+"""What does not work now, counted and told: one warning an episode."""
+
+from __future__ import annotations
+
+import warnings
+
+__all__ = ["Troubles", "warn"]
+
+
+class Troubles:
+    """The episodes of failing of one log, by what fails ("write", "sync", ...).
+
+    Attributes:
+        failures: how often something failed.
+        episodes: how often something went from working to failing.
+    """
+
+    def __init__(self, log: str) -> None:
+        self.failures = 0
+        self.episodes = 0
+        self._log = log
+        self._reasons: dict[str, str] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._reasons)
+
+    def __str__(self) -> str:
+        return "; ".join(f"{what} fails ({reason})" for what, reason in self._reasons.items())
+
+    def items(self) -> list[tuple[str, str]]:
+        """Return what fails, and why."""
+        return list(self._reasons.items())
+
+    def meet(self, what: str, error: Exception) -> None:
+        """Take note that something failed; the first time of an episode, warn."""
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        self.failures += 1
+        first = what not in self._reasons
+        self._reasons[what] = reason
+        if first:
+            self.episodes += 1
+            warn(f"sealed log {self._log}: {what} fails ({reason}); trying again.")
+
+    def well(self, what: str) -> None:
+        """Take note that something works (again)."""
+        self._reasons.pop(what, None)
+
+
+def warn(text: str) -> None:
+    """Tell the user."""
+    try:
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+    except RuntimeWarning:
+        # Warnings are errors here. Callers are told by StoreError; a worker that died of this would tell nobody.
+        return

@@ -1,0 +1,45 @@
+"""Each store call fails in each flavour, one call after the other: no false receipt, none lost, intact afterwards."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import count
+
+import pytest
+from faults.walking import FLAVOURS, PARTS, walk
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
+
+
+def walk_all(how: str, flavour: dict[str, object], **options) -> int:
+    """Let one call after the other fail, and return how many there were."""
+    for number in count():
+        if not walk(how, number, flavour, **options):
+            return number
+    raise AssertionError
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS.values(), ids=FLAVOURS)
+@pytest.mark.parametrize("how", ["hmac", "ed25519", "unkeyed"])
+def test_a_call_that_fails_once(how, flavour):
+    assert walk_all(how, flavour, times=1, threads=False) > 60
+
+
+@pytest.mark.parametrize("method", PARTS)
+def test_a_call_that_does_a_part_and_fails(method):
+    for flavour in PARTS[method]:
+        assert walk_all("hmac", flavour, times=1, threads=False, method=method) > 3
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS.values(), ids=FLAVOURS)
+def test_a_call_that_fails_once_with_threads_and_compression(flavour):
+    assert walk_all("hmac", flavour, times=1, threads=True) > 60
+
+
+def test_a_disk_that_is_dead_from_some_call_on():
+    assert walk_all("hmac", {}, times=None, threads=False) > 60
