@@ -127,6 +127,7 @@ class StreamFacts:
         traces: names that show that there was a stream, where no entry is left.
         keyed: the caller has a key to go on with.
         key_ids: the keys that were given.
+        pinned: the chain hash of entry 1, where the caller's keyring knows it.
     """
 
     stream: str
@@ -138,6 +139,7 @@ class StreamFacts:
     traces: tuple[str, ...] = ()
     keyed: bool = False
     key_ids: tuple[str, ...] = ()
+    pinned: bytes | None = None
 
     @property
     def entries(self) -> list[FoundSegment]:

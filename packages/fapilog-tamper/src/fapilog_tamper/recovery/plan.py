@@ -81,7 +81,12 @@ def plan_opening(facts: StreamFacts) -> Plan:
     else:
         _check_head(facts, facts.head, history)
     _check_claims(facts, history)
-    return _go_on(facts, history)
+    plan = _go_on(facts, history)
+    if facts.pinned is not None and plan.origin != facts.pinned:
+        # Without this, who can remove a keyed stream can put an unkeyed one, with its head, in its place.
+        began = f"began with {b64url_encode(plan.origin)}" if plan.seq else "has no entry"
+        raise _head_error(facts, f"it {began}, and the keyring says that it began with {b64url_encode(facts.pinned)}")
+    return plan
 
 
 def _go_on(facts: StreamFacts, history: History) -> Plan:

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from fapilog_tamper.document import MAX_DOCUMENT
+from fapilog_tamper.encoding import b64url_decode
 from fapilog_tamper.entry import split
 from fapilog_tamper.errors import FormatError
 from fapilog_tamper.head import Head, head_message, parse_head
@@ -90,7 +91,12 @@ class _Survey:
             traces=tuple(sorted(traces)),
             keyed=keyed,
             key_ids=() if self._keyring is None else self._keyring.key_ids,
+            pinned=self._pinned(),
         )
+
+    def _pinned(self) -> bytes | None:
+        origin = None if self._keyring is None else self._keyring.origins.get(self._stream)
+        return None if origin is None else b64url_decode(origin)
 
     def _place(self, name: str) -> tuple[str, int]:
         return segment_place(name, self._stream) or ("", 0)

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Final
 
 from fapilog_tamper.errors import StoreError
 from fapilog_tamper.writer.bell import Bell
+from fapilog_tamper.writer.committing import MOST_BYTES, commit, take_batch
 from fapilog_tamper.writer.pace import SLOW, Pace
 from fapilog_tamper.writer.promise import Promise
 from fapilog_tamper.writer.segment import FOLD, no_segment
-from fapilog_tamper.writer.shelf import write_far
 from fapilog_tamper.writer.stats import Counters
 from fapilog_tamper.writer.troubles import Troubles, warn
 from fapilog_tamper.writer.waiting import ThreadWaiters
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Limits"]
 
-_BATCH: Final = 1 << 20
-_BATCH_ENTRIES: Final = 4096
 _DOZE: Final = 0.05
 _LINGER: Final = 0.005
 """Seconds that an entry nobody waits for may wait for company."""
@@ -294,7 +292,7 @@ class Engine:
             self.wanted_synced = seq
         elif promise == Promise.WRITTEN and self._turn is not _FREE:
             self.crowded = True
-        if promise == Promise.ACCEPTED and self._pending_bytes < min(_BATCH, self.limits.max_buffer):
+        if promise == Promise.ACCEPTED and self._pending_bytes < min(MOST_BYTES, self.limits.max_buffer):
             if self.flush_at is None:
                 self.flush_at = monotonic() + _LINGER
                 self.bell.ring()
@@ -340,42 +338,21 @@ class Engine:
             OSError: when not all could be written; what was is committed.
         """
         end = self.end
-        batch, data = self._batch(end)
+        taken = take_batch(self._pending, end, self._most_bytes)
+        if taken is None:
+            self.rotation_due = True
+            return 0
+        batch, data = taken
         if not batch:
             return 0
-        segment = end.segment
-        if segment is None:
-            self.segment = segment = self.shelf.begin(end)
-            end = segment.end
+        if end.segment is None:
+            self.segment = self.shelf.begin(end)
         if not self.shelf.origin:
             self.shelf.origin = batch[0][1]
-        taken, problem = write_far(self.shelf.folder, segment.handle, data, end.offset)
-        if problem is not None:
-            batch, data = _whole(batch, data, taken)
-        if batch:
-            stamps = [item[3] for item in batch if item[3] is not None]
-            seq, chain, _, _ = batch[-1]
-            least, most = min(stamps, default=None), max(stamps, default=None)
-            segment.chunks.append((seq, chain, end.offset + len(data), data, least, most))
-            segment.fold()
+        problem = commit(self.shelf.folder, self.segment, batch, data)
         if problem is not None:
             raise problem
         return len(batch)
-
-    def _batch(self, end: End) -> tuple[list[Item], bytes]:
-        """Return the entries that the next write may take, in one segment, and their bytes."""
-        # The fast path leaves what it wrote for the next append to drop.
-        batch = [item for item in self._pending[:_BATCH_ENTRIES] if item[0] > end[0]]
-        if not batch:
-            return [], b""
-        data = b"".join([item[2] for item in batch])
-        room = self._most_bytes - end[2]
-        if len(data) > min(room, _BATCH):
-            # One entry is always taken, unless the segment is full.
-            most = max(min(room, _BATCH), len(batch[0][2]) if end[2] == 0 or len(batch[0][2]) <= room else 0)
-            batch, data = _whole(batch, data, int(most))
-            self.rotation_due = not batch
-        return batch, data
 
     def cut_back(self) -> None:
         """Remove a part of a line that a failed write may have left. With the turn."""
@@ -512,14 +489,3 @@ class Engine:
             self.failed, self.guarded = error, True
             self.notify()
         warn(f"sealed log {self.shelf.stream}: {error}")
-
-
-def _whole(batch: list[Item], data: bytes, taken: int) -> tuple[list[Item], bytes]:
-    """Return the entries, and their bytes, that stand whole in the first `taken` bytes."""
-    size = count = 0
-    for item in batch:
-        if size + len(item[2]) > taken:
-            break
-        size += len(item[2])
-        count += 1
-    return batch[:count], data[:size]
