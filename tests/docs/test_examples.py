@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "packages/fapilog-tamper/README.md"]
+PAGES = ["README.md", "packages/fapilog-tamper/README.md", "docs/reference/cli.md"]
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

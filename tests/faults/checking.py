@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import sys
 import tempfile
+import threading
+import time
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,7 +25,7 @@ else:
     from backports import zstd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from fapilog_tamper import Receipt, VerifyReport
 
@@ -94,6 +96,17 @@ def lost_of(promised: Mapping[tuple[str, int], bytes], files: Mapping[str, bytes
 def as_promised(receipts: Iterable[Receipt]) -> Promised:
     """Return receipts by their place."""
     return {(receipt.stream, receipt.seq): receipt.chain for receipt in receipts}
+
+
+def comes_true(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    """Tell whether something becomes true before long; returns as soon as it is."""
+    end = time.monotonic() + seconds
+    look = threading.Event()
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        look.wait(0.001)
+    return True
 
 
 def explain(report: VerifyReport) -> str:

@@ -33,7 +33,7 @@ LONGEST = 20.0
 
 @dataclass
 class Kill:
-    """What one trial saw: where the kill fell, what the verifier said before anybody repaired anything, and receipts."""
+    """What one trial saw: where the kill fell, what the verifier said before anybody repaired it, and the receipts."""
 
     how: str
     aim: str

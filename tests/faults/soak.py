@@ -12,6 +12,7 @@ import argparse
 import sys
 import tempfile
 import traceback
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,9 +54,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--cuts", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=1, help="the seed of the first trial; each further one has the next")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="the seed of the first trial; each further one has the next"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
+    # Logs in trouble say so, and trouble is what the trials are about.
+    warnings.simplefilter("ignore", RuntimeWarning)
     kills, failed = run("kill", kill, range(options.seed, options.seed + options.kills), options.jobs)
     print(killing.table(kills), end="\n\n")
     cuts, more = run("power cut", cutting.cut_power, range(options.seed, options.seed + options.cuts), options.jobs)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import errno
 import json
-import threading
-import time
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from faults.breaking import SYNCS, WRITES, breaking
-from faults.checking import ED1, K1, files_of, found_in, require_kept
+from faults.checking import ED1, K1, comes_true, files_of, found_in, require_kept
 
 from fapilog_tamper import Rotation, SealedLog, StoreError
 from fapilog_tamper.testing import Faults, FaultyStore, MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
@@ -33,17 +31,6 @@ def warned() -> Iterator[list[str]]:
         yield texts
     texts += [str(one.message) for one in caught if one.category is RuntimeWarning]
     assert len(texts) == len(caught)
-
-
-def comes_true(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
-    """Tell whether something becomes true before long; returns as soon as it is."""
-    end = time.monotonic() + seconds
-    look = threading.Event()
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        look.wait(0.001)
-    return True
 
 
 def numbers_in(folder: Path) -> list[int]:

@@ -7,7 +7,7 @@ import warnings
 import pytest
 from faults.cutting import cut_power
 
-CHUNKS = 20
+CHUNKS = 4
 TRIALS = 400
 
 

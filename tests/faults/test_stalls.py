@@ -11,6 +11,7 @@ import asyncio
 import threading
 import time
 import warnings
+from typing import Self
 
 import pytest
 from faults.breaking import SYNCS, WRITES, breaking
@@ -35,7 +36,7 @@ class LoopWatch:
         self.gaps: list[float] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> LoopWatch:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._watch())
         return self
 
@@ -83,14 +84,14 @@ async def test_one_write_at_most_is_held_by_a_disk_that_stands_still(tmp_path, c
 async def test_each_episode_may_hold_one_write(tmp_path):
     with breaking() as disk:
         log = await asyncio.to_thread(SealedLog.open, tmp_path, key=K1)
-        episodes = 3
+        episodes = 2
         receipts = []
         for _ in range(episodes):
             more, _ = await _stall_once(log, disk, WRITES)
             receipts += more
             # Enough fast writes, and callers write by themselves again.
             for number in range(60):
-                receipts.append(await log.append_async({"n": number}))  # noqa: PERF401 (one after the other)
+                receipts.append(await log.append_async({"n": number}))
         assert disk.by_thread[threading.current_thread().name] <= episodes
         assert log.stats.slowdowns >= 1
         await asyncio.to_thread(log.close)

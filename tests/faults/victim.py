@@ -33,9 +33,11 @@ from fapilog_tamper.writer.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from fapilog_tamper.sealer import Durability
+
 PHASES = ("write", "rotate", "manifest", "head", "compress", "close")
 CALLS = ("pwrite", "write", "fsync", "fdatasync", "replace", "rename", "unlink", "ftruncate", "open")
-PROMISES = ("accepted", "written", "written", "written", "synced")
+PROMISES: tuple[Durability, ...] = ("accepted", "written", "written", "written", "synced")
 
 _say = os.write
 
@@ -99,10 +101,11 @@ class Marker:
                 # A process that is killed in a write may have written a part.
                 inner(args[0], bytes(args[1])[: len(args[1]) // 2], *args[2:])
                 stop_here()
-            result = inner(*args, **options)
-            if aimed:
-                stop_here()
-            return result
+            try:
+                return inner(*args, **options)
+            finally:
+                if aimed:
+                    stop_here()
 
         setattr(os, call, guarded)
 
@@ -171,7 +174,7 @@ def rotate(log: SealedLog, rng: random.Random) -> None:
 def main(folder: str, marker_file: str, how: str, seed: str, aim: str) -> None:
     """Write until killed."""
     rng = random.Random(seed)
-    worker._HEAD_SECONDS = 0.01
+    setattr(worker, "_HEAD_SECONDS", 0.01)  # noqa: B010 (a constant, which no type checker lets us set)
     instrument(Marker(marker_file, aim))
     key = KEYS[how][0] if KEYS[how] else None
     options: dict[str, Any] = {

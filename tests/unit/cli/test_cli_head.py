@@ -137,7 +137,12 @@ def test_a_restore_says_what_it_passes_over(log: Path) -> None:
     assert "entry 3" in result.stdout
     assert "on record as entry 2, kind restore" in result.stdout
     assert subprocess.run(seal, input=b"x\n", check=False, capture_output=True).returncode == 0
-    (line,) = (line for path in Path("new").glob("*.jsonl") for line in path.open() if '"kind":"restore"' in line)
+    (line,) = (
+        line
+        for path in Path("new").glob("*.jsonl")
+        for line in path.read_text().splitlines()
+        if '"kind":"restore"' in line
+    )
     assert {"reason": "disk replaced", "by": "R. Roe", "lost_seq": 3}.items() <= json.loads(line)["sealed_log"].items()
 
 

@@ -180,7 +180,7 @@ def test_the_key_entry_is_synced_when_rotate_key_returns() -> None:
         with folder.faults.hold("sync"), pytest.raises(StoreError, match="not synced in time"):
             log.rotate_key(K2, timeout=0.02)
         log.append({})
-    assert [block.key_id for block in blocks_of(folder)] == ["k1", "k2"]
+    assert [block.key_id for block in blocks_of(folder)] == ["k1", "k2", "k2"]
     verified(folder)
 
 
@@ -211,7 +211,42 @@ def test_after_a_rotation_segment_and_head_are_signed_by_the_key_of_their_last_e
         log.rotate()
         log.append({})
     keys = [manifest_of(folder, name).key_id for name in segments(folder)]
-    assert keys == ["k1", "k1", "k2"]
+    assert keys == ["k1", "k2", "k2"]
+    verified(folder)
+
+
+@pytest.mark.parametrize(("old", "new"), [(K1, K2), (ED, ED2), (K1, ED)])
+def test_a_stream_whose_key_was_rotated_last_is_opened_with_the_new_key_alone(old: Any, new: Any) -> None:
+    folder = memory()
+    with open_log(folder, old) as log:
+        log.append({})
+        log.rotate_key(new)
+    with pytest.raises(SealKeyError, match=f"under key {new.key_id}"):
+        open_log(folder, old)
+    fill(folder, key=new)
+    verified(folder)
+
+
+class MuteKey:
+    """A key of a service that macs each entry, and is away."""
+
+    key_id = "mute"
+    algorithm = Algorithm.HMAC_SHA256
+
+    def sign(self, message: bytes) -> bytes:
+        raise SealKeyError("the key service is away.")
+
+    def verifying_key(self) -> VerifyingKey:
+        return K2
+
+
+def test_a_new_key_that_cannot_sign_leaves_the_old_one_at_work() -> None:
+    folder = memory()
+    with open_log(folder) as log:
+        with pytest.raises(SealKeyError, match="away"):
+            log.rotate_key(MuteKey())
+        log.append({})
+    assert {block.key_id for block in blocks_of(folder)} == {"k1"}
     verified(folder)
 
 

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from fapilog_tamper.errors import SealKeyError, StoreError, TamperError
-from fapilog_tamper.keys import HmacKey, thumbprint
+from fapilog_tamper.keys import Ed25519VerifyingKey, thumbprint
 from fapilog_tamper.keys.keyring import Keyring
 from fapilog_tamper.layout import is_segment_name, lock_name, manifest_name, plain_name, segment_place
 from fapilog_tamper.payload import control_payload
@@ -96,9 +96,12 @@ class OpenStream:
         if old.key_id == key.key_id:
             raise SealKeyError(f"the new key has the key_id of the old one, {key.key_id}.", hint="Give it another.")
         public = key.verifying_key()
-        members = {} if isinstance(public, HmacKey) else {"thumbprint": thumbprint(public)}
+        members = {"thumbprint": thumbprint(public)} if isinstance(public, Ed25519VerifyingKey) else {}
         ts = self.engine.shelf.time_text(now)
-        return self.engine.put_key(control_payload("key", ts=ts, next_key_id=key.key_id, **members), key)
+        last = control_payload("key", ts=ts, next_key_id=key.key_id, **members)
+        # Without an entry under it, the head would be under the old key, and the new one alone could not open the log.
+        first = control_payload("key-begin", ts=ts, previous_key_id=old.key_id)
+        return self.engine.change_key(last, key, first)
 
     def stats(self) -> Stats:
         """Return a snapshot of the counters."""
@@ -226,13 +229,14 @@ def restore_stream(settings: Settings, stream: str, *, reason: str, by: str) -> 
 
 
 def _make(settings: Settings) -> None:
-    try:
-        settings.folder.make()
-        settings.state.make()
-        require_distinct(settings.folder, settings.state, settings.stream)
-    except OSError as error:
-        text = f"{settings.folder} cannot be opened for writing: {error.strerror or error}."
-        raise StoreError(text, hint="Check the path.") from error
+    for store in (settings.folder, settings.state):
+        try:
+            store.make()
+            store.names()
+        except OSError as error:
+            text = f"{store} cannot be opened for writing: {error.strerror or error}."
+            raise StoreError(text, hint="Check the path.") from error
+    require_distinct(settings.folder, settings.state, settings.stream)
 
 
 def _open_slot(settings: Settings, stream: str, lock: Lock) -> OpenStream:

@@ -343,7 +343,7 @@ class SealedLog:
         new = open_signing_key(key)
         item = opened.change_key(new, self._settings.clock())
         self._settings = self._settings.with_key(new)
-        self._wait(opened, item[0], Promise.SYNCED, timeout)
+        self._wait(opened, item[0] + 1, Promise.SYNCED, timeout)
         return Receipt(opened.stream, item[0], item[1])
 
     @property

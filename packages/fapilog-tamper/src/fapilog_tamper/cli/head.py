@@ -65,7 +65,7 @@ def export_heads(
     \b
     Examples:
       fapilog-tamper head export logs/ -o /mnt/elsewhere/
-      fapilog-tamper head export logs/ --stream log | ssh keeper 'cat >> heads.jsonl'
+      fapilog-tamper head export logs/ --stream log | ssh keeper 'cat > log.chainstate'
       fapilog-tamper head check logs/ /mnt/elsewhere/ --key file:audit.jwk
 
     \b

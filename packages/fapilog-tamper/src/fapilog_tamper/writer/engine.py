@@ -250,21 +250,26 @@ class Engine:
         self.pace.slow_down()
         return False
 
-    def put_key(self, payload: bytes, key: SigningKey) -> Item:
-        """Accept the `key` entry, and seal all that follow with `key`; nothing comes in between."""
+    def change_key(self, last: bytes, key: SigningKey, first: bytes) -> Item:
+        """Accept the last entry under the old key and the first under `key`; nothing comes in between.
+
+        Returns:
+            The first of the two.
+        """
         with self.mutex:
             if self.failed is not None or self.closing:
                 raise self._refusal()
-            last = self._pending[-1] if self._pending else self.end
-            line, chain = self.signer.with_mac()(payload, last[0] + 1, last[1])
-            mine = (last[0] + 1, chain, line, None)
-            self._pending.append(mine)
-            self._pending_bytes += len(line)
-            self._accepted = mine[0]
-            self.signer.change(key, mine[0])
+            seq, prev = (self._pending[-1] if self._pending else self.segment.chunks[-1])[:2]
+            line, chain = self.signer.with_mac()(last, seq + 1, prev)
+            old = (seq + 1, chain, line, None)
+            with self.signer.changing(key, seq + 1):
+                line, chain = self.signer.with_mac()(first, seq + 2, chain)
             self._seal = None
-            self._ask(mine[0], Promise.SYNCED)
-            return mine
+            self._pending += [old, (seq + 2, chain, line, None)]
+            self._accepted = seq + 2
+            self._pending_bytes += len(old[2]) + len(line)
+            self._ask(seq + 2, Promise.SYNCED)
+            return old
 
     def want_synced(self, seq: int) -> None:
         """Have the worker bring everything through `seq` to the disk."""

@@ -8,15 +8,20 @@ process (a KMS) never signs under the engine's mutex: its entries are covered by
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import contextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from fapilog_tamper.encoding import b64url_encode
 from fapilog_tamper.entry import mac_message, prepare_seal
+from fapilog_tamper.errors import SealKeyError
 from fapilog_tamper.keys.base import Algorithm
 from fapilog_tamper.keys.local import Ed25519SigningKey
 from fapilog_tamper.payload import control_payload
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fapilog_tamper.keys import SigningKey
 
 __all__ = ["Seal", "Signer"]
@@ -58,6 +63,17 @@ class Signer:
         self.each = None if signs_late else signed
         self.unsigned_since = None
 
+    @contextmanager
+    def changing(self, key: SigningKey, last_seq: int) -> Iterator[None]:
+        """Change the key; a key that cannot sign in the block was never changed to."""
+        before = {name: getattr(self, name) for name in vars(self)}
+        self.change(key, last_seq)
+        try:
+            yield
+        except SealKeyError:
+            vars(self).update(before)
+            raise
+
     def pick(self, now: float) -> Seal:
         """Return what seals the next entry, at `now` by a clock that only runs forward."""
         if self._signed is not self._plain and now - self._signed_at >= PACE:
@@ -69,8 +85,13 @@ class Signer:
 
     def with_mac(self) -> Seal:
         """Return what seals an entry that must carry a mac where the key can give one."""
-        self.unsigned_since = None if self._signed is not self._plain else self.unsigned_since
-        return self.each or self._signed
+        if self.each is not None:
+            return self.each
+        if self._signed is not self._plain:
+            self.unsigned_since = None
+        elif self.unsigned_since is None:
+            self.unsigned_since = perf_counter()
+        return self._signed
 
     def seal_payload(self, seq: int, chain: bytes) -> bytes:
         """Return the payload of the `seal` that covers entry `seq` and all before it. May ask a KMS.
