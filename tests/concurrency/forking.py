@@ -104,10 +104,27 @@ class Parent:
 
 @contextmanager
 def inside(log: SealedLog) -> Iterator[None]:
-    """Hold what a thread in the middle of an append or of an opening holds: a fork takes its copy along, locked."""
-    assert log._opened is not None
-    with log._opening, log._opened.engine.mutex:
+    """Have a thread hold what it would hold in the middle of an append or an opening.
+
+    A fork takes a copy of the locks along, held for ever, because it does not take the thread.
+    """
+    held, done, parent = threading.Event(), threading.Event(), os.getpid()
+
+    def hold() -> None:
+        assert log._opened is not None
+        with log._opening, log._opened.engine.mutex:
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    try:
         yield
+    finally:
+        if os.getpid() == parent:
+            done.set()
+            thread.join()
 
 
 def fork_inside(log: SealedLog) -> int:
@@ -207,7 +224,8 @@ WAYS: dict[str, Callable[[Parent], None]] = {
     "os.fork": os_fork,
     "multiprocessing": fork_context,
     "grandchildren": grandchildren,
-    "killed": killed,
+    "killed, parent open": killed,
+    "killed, parent closed": killed,
     **{name: partial(silent_children, use=use) for name, use in USES.items()},
 }
 
@@ -220,12 +238,13 @@ def main() -> None:
     parent.while_busy(lambda: WAYS[how](parent))
     assert parent.log.stream == "log"
     assert parent.log.health()
-    if how != "killed":
-        parent.log.close()
-        return
-    # Whoever opens next recovers what the child left, while the parent still writes.
-    SealedLog.open(folder, key=KEY).close()
+    if how == "killed, parent open":
+        # The slot that the child left is the first free one.
+        SealedLog.open(folder, key=KEY).close()
     parent.log.close()
+    if how == "killed, parent closed":
+        # The first free slot is the parent's; the child's is recovered beside it.
+        SealedLog.open(folder, key=KEY).close()
 
 
 if __name__ == "__main__":

@@ -65,8 +65,9 @@ def test_a_child_of_a_child_has_a_third_slot(tmp_path):
     assert heads_of(tmp_path / "log").keys() == {"log", "log.w2", "log.w3"}
 
 
-def test_the_slot_of_a_killed_child_is_recovered_by_whoever_opens_next(tmp_path):
-    assert fork(tmp_path, "killed") == [signal.SIGKILL]
+@pytest.mark.parametrize("how", ["killed, parent open", "killed, parent closed"])
+def test_the_slot_of_a_killed_child_is_recovered_by_whoever_opens_next(how, tmp_path):
+    assert fork(tmp_path, how) == [signal.SIGKILL]
     done = receipts_in(tmp_path / "results" / "c0.receipts")[-1]
     check(tmp_path, ["c0"], unsure=[("c0", done.n + 1)])
     child = lines_of(files_of(tmp_path / "log"))["log.w2"]

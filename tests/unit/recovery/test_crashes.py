@@ -145,6 +145,23 @@ def test_one_failing_call_of_a_recovery_is_survived(key: Key, tmp_path: Path) ->
     assert after > 25
 
 
+@EACH_KEY
+@pytest.mark.parametrize("seed", range(5))
+def test_what_was_adopted_is_on_the_disk_before_it_is_attested(seed: int, key: Key) -> None:
+    """The process was killed, its lines never synced; then the machine loses power behind a clean close."""
+    disk = MemoryDisk()
+    old = SealedLog.open(MemoryStore(disk, LOG), key=key)
+    for number in range(20):
+        old.append({"n": number, "x": "x" * 1000})
+    killed = disk.kill()
+    old.close()
+    with SealedLog.open(MemoryStore(killed, LOG), key=key) as log:
+        assert log.head.seq >= 20
+    cut = killed.power_cut(random.Random(seed))
+    assert_intact(MemoryStore(cut, LOG), None if key is None else KEYRING, require_end=True, require_manifests=True)
+    assert set(range(1, 21)) <= entries(cut).keys()
+
+
 def test_entries_that_no_mac_covers_are_never_attested_without_a_record(tmp_path: Path) -> None:
     """Were the late manifest on the disk before the `recovery` entry, a power cut could take the record away."""
     start = wreck(tmp_path, ED)
@@ -164,7 +181,7 @@ def test_entries_that_no_mac_covers_are_never_attested_without_a_record(tmp_path
     assert order.index(f"sync {new}") < manifests[0]
 
 
-def test_a_failed_open_leaves_no_thread_and_no_lock(tmp_path: Path) -> None:
+def test_a_failed_open_leaves_no_thread_no_lock_and_no_file_open(tmp_path: Path) -> None:
     import threading
 
     disk = wreck(tmp_path, K1)
@@ -173,6 +190,7 @@ def test_a_failed_open_leaves_no_thread_and_no_lock(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be opened: Input/output error"):
         SealedLog.open(FaultyStore(MemoryStore(disk, LOG), faults), key=K1)
     assert not disk.locks
+    assert not disk._open
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sealed-log")]
 
 

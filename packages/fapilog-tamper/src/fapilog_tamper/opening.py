@@ -17,7 +17,8 @@ from fapilog_tamper.recovery.facts import RESTORED, format_restored
 from fapilog_tamper.recovery.mend import finish, mend, recovery_payload, restore_payload
 from fapilog_tamper.recovery.plan import plan_opening, plan_restore
 from fapilog_tamper.recovery.survey import survey
-from fapilog_tamper.writer.engine import Engine, Limits
+from fapilog_tamper.writer.admission import Limits
+from fapilog_tamper.writer.engine import Engine
 from fapilog_tamper.writer.packer import Packer
 from fapilog_tamper.writer.promise import Promise
 from fapilog_tamper.writer.segment import End
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["OpenStream", "open_stream", "restore_stream"]
 
 _LANE_SECONDS: Final = 0.02
+_PACKER_SECONDS: Final = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -81,7 +83,7 @@ class OpenStream:
             if left <= 0:
                 return self.engine.reached(seq, promise)
             if not self.engine.reached(seq, promise):
-                self.engine.hear(min(0.01, left))
+                self.engine.bell.hear(min(0.01, left))
         return True
 
     def change_key(self, key: SigningKey, now: float) -> Item:
@@ -116,6 +118,8 @@ class OpenStream:
             failures=engine.troubles.failures,
             episodes=engine.troubles.episodes,
             slowdowns=engine.pace.slowdowns,
+            refused=engine.admission.refused,
+            segments=self.worker.described,
             **asdict(engine.counters),
         )
 
@@ -124,9 +128,8 @@ class OpenStream:
         engine = self.engine
         if engine.failed is not None:
             return Health(ok=False, reason=engine.failed.message)
-        reasons = [f"{what} fails: {reason}" for what, reason in engine.troubles.items()]
-        more = self.worker.unfinished
-        return Health(ok=not (reasons or more), reason="; ".join([*reasons, *([more] if more else [])]) or None)
+        reason = str(engine.troubles) or self.worker.unfinished
+        return Health(ok=reason is None, reason=reason)
 
     def close(self, timeout: float) -> None:
         """Store, sync and attest everything that was accepted, and free the slot.
@@ -141,10 +144,11 @@ class OpenStream:
             raise self._left("the disk does not answer")
         try:
             if not self.worker.finish(deadline):
-                raise self._left("; ".join(f"{what}: {why}" for what, why in self.engine.troubles.items()))
-            self.packer.wait(max(0.0, deadline - monotonic()))
+                raise self._left(str(self.engine.troubles))
         finally:
-            self.free()
+            # A packer that stands in a system call may still rename: the lock stays until this process ends.
+            if self.packer.wait(max(_PACKER_SECONDS, deadline - monotonic())):
+                self.free()
 
     def _left(self, why: str) -> StoreError:
         failed, end = self.engine.failed, self.engine.end
@@ -236,7 +240,10 @@ def _make(settings: Settings) -> None:
         except OSError as error:
             text = f"{store} cannot be opened for writing: {error.strerror or error}."
             raise StoreError(text, hint="Check the path.") from error
-    require_distinct(settings.folder, settings.state, settings.stream)
+    try:
+        require_distinct(settings.folder, settings.state, settings.stream)
+    except OSError as error:
+        raise _unopened(settings, settings.stream, error) from error
 
 
 def _open_slot(settings: Settings, stream: str, lock: Lock) -> OpenStream:
@@ -301,7 +308,7 @@ def _prepare(settings: Settings, stream: str, lock: Lock, facts: StreamFacts, pl
     begun = End(plan.seq, plan.chain_hash, offset, None)
     limits = Limits(settings.inline, settings.max_buffer_bytes, settings.on_full == "raise")
     engine = Engine(shelf, signer, begun, limits=limits, rotation=settings.rotation, clock=settings.clock)
-    packer = Packer(settings.folder, settings.compress, engine.meet)
+    packer = Packer(settings.folder, settings.compress, engine.troubles)
     # What a restore passes over attests nothing of what follows.
     attested = head.seq if head is not None and plan.lost is None else 0
     worker = Worker(engine, settings.clock, packer.add, attested=attested)
@@ -333,10 +340,10 @@ def _record(opened: OpenStream, payload: bytes, settings: Settings) -> None:
     while not engine.reached(item[0], Promise.SYNCED) and monotonic() < deadline:
         opened.worker.step()
         if not engine.reached(item[0], Promise.SYNCED):
-            engine.hear(0.01)
+            engine.bell.hear(0.01)
     if engine.synced.seq < item[0]:
-        why = "; ".join(f"{what} fails ({reason})" for what, reason in engine.troubles.items())
-        text = f"stream {opened.stream}: what was found could not be put on record: {why or 'the disk is too slow'}."
+        why = str(engine.troubles) or "the disk is too slow"
+        text = f"stream {opened.stream}: what was found could not be put on record: {why}."
         raise StoreError(text, hint="Mend the disk, and open it again.")
 
 

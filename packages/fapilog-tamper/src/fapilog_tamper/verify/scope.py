@@ -81,6 +81,9 @@ class ScopeCheck:
         first, found = segment.first, segment.manifest
         stream = None if first is None else first.stream
         claimed = max((claim.seq for claim in self._claims.get(stream or "", ())), default=0)
+        if first is not None and first.seq > claimed:
+            # All of it is behind what anybody speaks of, its first line too.
+            claimed = 0
         expect = Expectation(
             file=segment.file,
             stream=stream,

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from math import inf
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Final
 
 from fapilog_tamper.errors import StoreError
+from fapilog_tamper.writer.admission import Admission, Limits
 from fapilog_tamper.writer.bell import Bell
 from fapilog_tamper.writer.committing import MOST_BYTES, commit, take_batch
 from fapilog_tamper.writer.pace import SLOW, Pace
@@ -36,22 +36,13 @@ if TYPE_CHECKING:
     from fapilog_tamper.writer.signer import Seal, Signer
     from fapilog_tamper.writer.waiting import LoopGate
 
-__all__ = ["Engine", "Limits"]
+__all__ = ["Engine"]
 
 _DOZE: Final = 0.05
 _LINGER: Final = 0.005
 """Seconds that an entry nobody waits for may wait for company."""
 
 _FREE: Final[object] = object()
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What bounds the engine."""
-
-    inline: bool = True
-    max_buffer: int = 8 << 20
-    refuse: bool = False
 
 
 class Engine:
@@ -62,7 +53,6 @@ class Engine:
     ) -> None:
         self.shelf = shelf
         self.signer = signer
-        self.limits = limits
         self.counters = Counters()
         self.mutex = threading.Lock()
         self.bell = Bell(self.mutex)
@@ -75,14 +65,10 @@ class Engine:
         self.wanted_written = 0
         self.wanted_synced = 0
         self.head_at_seq = end.seq + 1
-        self.failed: StoreError | None = None
-        self.closing = False
-        self.guarded = limits.refuse
+        self.admission = Admission(limits, clock, shelf.stream)
         self.crowded = False
         self.lonely = False
-        self.refused = 0
-        self.refused_ts: tuple[float, float] | None = None
-        self._rotation = rotation
+        self._max_buffer = limits.max_buffer
         self._clock = clock
         self._seal: Seal | None = None
         self._most_bytes = inf if rotation.max_bytes is None else rotation.max_bytes
@@ -140,8 +126,8 @@ class Engine:
                         self._pending_bytes = 0
                     else:
                         last = pending[-1]
-                if self.guarded:
-                    self._require_room(internal=internal)
+                if self.admission.guarded:
+                    self.admission.require(self._pending_bytes, internal=internal)
                 seq = last[0] + 1
                 seal = self._seal or self._pick(begun, mac=mac)
                 line, chain = seal(payload, seq, last[1])
@@ -183,13 +169,6 @@ class Engine:
                 with self.mutex:
                     self._hand_over()
         return item, True
-
-    def _require_room(self, *, internal: bool) -> None:
-        """Refuse what a log takes no more; under the mutex."""
-        if self.failed is not None or (self.closing and not internal):
-            raise self._refusal()
-        if self._pending_bytes > self.limits.max_buffer and self.limits.refuse and not internal:
-            raise self._refuse()
 
     def _pick(self, now: float, *, mac: bool) -> Seal:
         signer = self.signer
@@ -241,7 +220,7 @@ class Engine:
         return item is None or self.end.seq >= item[0]
 
     def _met(self, error: OSError) -> bool:
-        self.meet(error, "write")
+        self.troubles.meet("write", error)
         self.cut_back()
         with self.mutex:
             self._settle()
@@ -257,8 +236,7 @@ class Engine:
             The first of the two.
         """
         with self.mutex:
-            if self.failed is not None or self.closing:
-                raise self._refusal()
+            self.admission.require(0)
             seq, prev = (self._pending[-1] if self._pending else self.segment.chunks[-1])[:2]
             line, chain = self.signer.with_mac()(last, seq + 1, prev)
             old = (seq + 1, chain, line, None)
@@ -278,26 +256,13 @@ class Engine:
             self.wanted_synced = max(self.wanted_synced, seq)
             self.bell.ring()
 
-    def _refusal(self) -> StoreError:
-        if self.failed is not None:
-            return StoreError(f"the log takes no more entries: {self.failed.message}", hint=self.failed.hint)
-        return StoreError("the log is closed.", hint="Open it again with SealedLog.open.")
-
-    def _refuse(self) -> StoreError:
-        now = self._clock()
-        self.refused += 1
-        self.counters.refused += 1
-        self.refused_ts = (now if self.refused_ts is None else self.refused_ts[0], now)
-        text = f"{self._pending_bytes} bytes wait to be written to {self.shelf.stream}, the bound is "
-        return StoreError(f"{text}{self.limits.max_buffer}; the event was refused, and will be counted in the log.")
-
     def _ask(self, seq: int, promise: int) -> None:
         """Have the worker do what the caller does not; under the mutex."""
         if promise == Promise.SYNCED:
             self.wanted_synced = seq
         elif promise == Promise.WRITTEN and self._turn is not _FREE:
             self.crowded = True
-        if promise == Promise.ACCEPTED and self._pending_bytes < min(MOST_BYTES, self.limits.max_buffer):
+        if promise == Promise.ACCEPTED and self._pending_bytes < min(MOST_BYTES, self._max_buffer):
             if self.flush_at is None:
                 self.flush_at = monotonic() + _LINGER
                 self.bell.ring()
@@ -311,10 +276,6 @@ class Engine:
         """Wake the worker."""
         with self.mutex:
             self.bell.ring()
-
-    def hear(self, timeout: float) -> None:
-        """Wait for the bell; the worker only."""
-        self.bell.hear(timeout)
 
     # Committing.
 
@@ -409,12 +370,17 @@ class Engine:
     @property
     def over_full(self) -> bool:
         """Whether so much waits to be written that an append must wait for its own entry."""
-        return self._pending_bytes > self.limits.max_buffer and not self.limits.refuse
+        return self.admission.over_full(self._pending_bytes)
+
+    @property
+    def failed(self) -> StoreError | None:
+        """Why nothing is taken any more, for good."""
+        return self.admission.failed
 
     def stop_accepting(self) -> None:
         """Take only what the writer itself has to say."""
         with self.mutex:
-            self.closing = self.guarded = True
+            self.admission.close()
 
     def settle(self) -> None:
         """Drop what is written and wake who waits."""
@@ -480,17 +446,9 @@ class Engine:
 
     # Trouble.
 
-    def meet(self, error: Exception, what: str) -> None:
-        """Take note that something failed."""
-        self.troubles.meet(what, error)
-
-    def well(self, what: str) -> None:
-        """Take note that something works (again)."""
-        self.troubles.well(what)
-
     def fail(self, error: StoreError) -> None:
         """Take nothing more: what is on the disk is not what was written."""
         with self.mutex:
-            self.failed, self.guarded = error, True
+            self.admission.fail(error)
             self.notify()
         warn(f"sealed log {self.shelf.stream}: {error}")

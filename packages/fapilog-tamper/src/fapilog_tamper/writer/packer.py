@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 from fapilog_tamper.errors import FormatError
 from fapilog_tamper.layout import manifest_name
 from fapilog_tamper.manifest import parse_manifest
+from fapilog_tamper.writer.retry import Retry
 from fapilog_tamper.writer.shelf import write_far
 
 if sys.version_info >= (3, 14):
@@ -27,15 +28,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fapilog_tamper.store.base import Store
+    from fapilog_tamper.writer.troubles import Troubles
 
 __all__ = ["Compression", "Packer"]
 
 Compression = Literal["none", "gzip", "zstd"]
 
 _CHUNK: Final = 1 << 20
+_LAST_CHUNK: Final = 0.5
+"""Seconds that a packer that was given up has to get out of a chunk."""
+
 _ENDINGS: Final = {"gzip": ".gz", "zstd": ".zst"}
-_FIRST_RETRY: Final = 0.05
-_LAST_RETRY: Final = 10.0
 _WHAT: Final = "compressing"
 
 
@@ -45,27 +48,16 @@ class _Compressor(Protocol):
     def flush(self) -> bytes: ...
 
 
-def _ignore(_: str) -> None:
-    """Hear that something works."""
-
-
 class Packer:
     """Compresses the segments that it is given, one after the other; what fails is tried again, less and less often.
 
-    `met` hears of each failure, `well` of each success. What is left at the end is found at the next open.
+    What is left at the end is found at the next open.
     """
 
-    def __init__(
-        self,
-        folder: Store,
-        how: Compression,
-        met: Callable[[OSError, str], None],
-        well: Callable[[str], None] = _ignore,
-    ) -> None:
+    def __init__(self, folder: Store, how: Compression, troubles: Troubles) -> None:
         self._folder = folder
         self._how = how
-        self._met = met
-        self._well = well
+        self._troubles = troubles
         self._waiting: deque[str] = deque()
         self._mutex = threading.Lock()
         self._ending = threading.Event()
@@ -91,13 +83,15 @@ class Packer:
         """Wait until nothing is left to compress, or that fails; False when `timeout` seconds passed first."""
         self._ending.set()
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout)
-        self._given_up = self._thread is not None
-        return not self._given_up
+        if thread is None or thread is threading.current_thread():
+            return True
+        thread.join(timeout)
+        self._given_up = thread.is_alive()
+        thread.join(_LAST_CHUNK)
+        return not thread.is_alive()
 
     def _run(self) -> None:
-        pause = _FIRST_RETRY
+        retry = Retry()
         while True:
             with self._mutex:
                 if not self._waiting:
@@ -107,14 +101,14 @@ class Packer:
             try:
                 self._pack(name)
             except OSError as error:
-                self._met(error, _WHAT)
-                if self._ending.wait(pause):
+                self._troubles.meet(_WHAT, error)
+                retry.failed()
+                if self._ending.wait(retry.pause):
                     self._waiting.clear()
-                pause = min(2 * pause, _LAST_RETRY)
                 continue
             self._waiting.popleft()
-            self._well(_WHAT)
-            pause = _FIRST_RETRY
+            self._troubles.well(_WHAT)
+            retry.worked()
 
     def _pack(self, name: str) -> None:
         folder = self._folder
@@ -131,6 +125,8 @@ class Packer:
         try:
             at = 0
             for chunk in self._packed(name, digest.update):
+                if self._given_up:
+                    return
                 _, problem = write_far(folder, handle, chunk, at)
                 if problem is not None:
                     raise problem

@@ -11,12 +11,10 @@ __all__ = ["Counters", "Health", "Stats"]
 class Counters:
     """Counted while the log runs; read without a lock, so a snapshot may be one behind."""
 
-    refused: int = 0
     batches: int = 0
     syncs: int = 0
     heads: int = 0
     seals: int = 0
-    segments: int = 0
     resyncs: int = 0
 
 

@@ -27,10 +27,6 @@ class Troubles:
     def __str__(self) -> str:
         return "; ".join(f"{what} fails ({reason})" for what, reason in self._reasons.items())
 
-    def items(self) -> list[tuple[str, str]]:
-        """Return what fails, and why."""
-        return list(self._reasons.items())
-
     def meet(self, what: str, error: Exception) -> None:
         """Take note that something failed; the first time of an episode, warn."""
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -6,7 +6,7 @@ calls it without the thread. In a step, in this order, because each attests only
     1. commit       lines that wait go to the store; a segment that is due is synced and closed
     2. cover        entries that no mac covers get a late `seal`
     3. sync         what callers wait for, or a head wants to speak of, goes to the disk
-    4. tidy         segments that a failed sync has wounded are cut; closed segments get their manifests
+    4. close        segments that a failed sync has wounded are cut; closed ones get their manifests
     5. attest       the head
 
 A sync that fails is never tried again on the same file (fsyncgate): what it was to save is written into a new segment.
@@ -20,15 +20,17 @@ from typing import TYPE_CHECKING, Final
 
 from fapilog_tamper.errors import SealKeyError, StoreError
 from fapilog_tamper.payload import control_payload
+from fapilog_tamper.writer.closing import Closing
 from fapilog_tamper.writer.promise import Promise
-from fapilog_tamper.writer.segment import OpenSegment, no_segment
+from fapilog_tamper.writer.retry import Retry
+from fapilog_tamper.writer.segment import no_segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fapilog_tamper.clock import Clock
     from fapilog_tamper.writer.engine import Engine
-    from fapilog_tamper.writer.segment import End
+    from fapilog_tamper.writer.segment import End, OpenSegment
 
 __all__ = ["Worker"]
 
@@ -39,37 +41,16 @@ _HEAD_SHARE: Final = 20
 
 _SEAL_SECONDS: Final = 0.2
 _COMMIT_BYTES: Final = 4 << 20
-_FIRST_RETRY: Final = 0.01
-_LAST_RETRY: Final = 2.0
 _IDLE: Final = 3600.0
 
 
-class _Retry:
-    """When to try again what failed: soon, then less and less often."""
-
-    def __init__(self) -> None:
-        self.at = 0.0
-        self._pause = _FIRST_RETRY
-
-    def failed(self) -> None:
-        self.at = monotonic() + self._pause
-        self._pause = min(2 * self._pause, _LAST_RETRY)
-
-    def worked(self) -> None:
-        self.at, self._pause = 0.0, _FIRST_RETRY
-
-    @property
-    def due(self) -> bool:
-        return monotonic() >= self.at
-
-
 class Worker:
-    """Does the work of one engine. `closed` hears the name of each segment whose manifest is written."""
+    """Does the work of one engine. `described` hears the name of each segment whose manifest is written."""
 
-    def __init__(self, engine: Engine, clock: Clock, closed: Callable[[str], None], *, attested: int) -> None:
+    def __init__(self, engine: Engine, clock: Clock, described: Callable[[str], None], *, attested: int) -> None:
         self._engine = engine
         self._clock = clock
-        self._on_closed = closed
+        self._closing = Closing(engine.shelf, engine.troubles, described)
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._stepping = threading.RLock()
@@ -77,10 +58,8 @@ class Worker:
         self._unattested_since: float | None = None
         self._head_pause = _HEAD_SECONDS
         self._head_wanted = False
-        self._write_retry, self._sync_retry, self._tidy_retry = _Retry(), _Retry(), _Retry()
+        self._write_retry, self._sync_retry, self._head_retry = Retry(), Retry(), Retry()
         self._to_swap: OpenSegment | None = None
-        self._wounded: list[tuple[OpenSegment, int]] = []
-        self._closed: list[tuple[OpenSegment, End]] = []
 
     # The thread.
 
@@ -108,7 +87,7 @@ class Worker:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._engine.hear(self._pause())
+            self._engine.bell.hear(self._pause())
             if not self._stopping:
                 self.step()
 
@@ -126,13 +105,13 @@ class Worker:
         if flush_at is not None:
             times.append(max(self._write_retry.at, flush_at))
         if dirty and self._unattested_since is not None:
-            times.append(max(self._unattested_since + self._head_pause, self._sync_retry.at))
-        if engine.refused and engine.pending_bytes <= engine.limits.max_buffer // 2:
+            times.append(max(self._unattested_since + self._head_pause, self._sync_retry.at, self._head_retry.at))
+        if engine.admission.may_tell(engine.pending_bytes):
             times.append(now)
         if since is not None:
             times.append(now + max(0.0, since + _SEAL_SECONDS - perf_counter()))
-        if self._closed or self._wounded or self._to_swap is not None:
-            times.append(max(self._tidy_retry.at, self._sync_retry.at))
+        if self._closing or self._to_swap is not None:
+            times.append(max(self._closing.retry.at, self._sync_retry.at))
         segment = engine.end.segment
         if segment is not None:
             times.append(now + max(0.0, segment.rotate_at - self._clock()))
@@ -147,7 +126,7 @@ class Worker:
                 self._commit()
                 self._cover()
                 self._sync()
-                self._tidy()
+                self._closing.step(self._engine.synced.seq)
                 self._attest()
             except StoreError as error:
                 self._engine.fail(error)
@@ -176,10 +155,10 @@ class Worker:
                 engine.counters.batches += 1
                 engine.settle()
             self._write_retry.worked()
-            engine.well("write")
+            engine.troubles.well("write")
         except OSError as error:
             took = None
-            engine.meet(error, "write")
+            engine.troubles.meet("write", error)
             engine.cut_back()
             self._write_retry.failed()
         finally:
@@ -190,7 +169,7 @@ class Worker:
         engine = self._engine
         with engine.mutex:
             at = engine.flush_time()
-            due = (at is not None and monotonic() >= at) or (engine.closing and engine.pending > 0)
+            due = (at is not None and monotonic() >= at) or (engine.admission.closing and engine.pending > 0)
             if due:
                 engine.flush_at = None
             return due
@@ -199,10 +178,9 @@ class Worker:
         """Put on record how many events were refused, once there is room again."""
         engine = self._engine
         with engine.mutex:
-            count, times = engine.refused, engine.refused_ts
-            if not count or times is None or engine.pending_bytes > engine.limits.max_buffer // 2:
+            if not engine.admission.may_tell(engine.pending_bytes):
                 return
-            engine.refused, engine.refused_ts = 0, None
+            count, *times = engine.admission.tell()
         first, last = (engine.shelf.time_text(seconds) for seconds in times)
         payload = control_payload("gap", count=count, reason="buffer full", first_ts=first, last_ts=last)
         engine.put(payload, None, Promise.SYNCED, internal=True)
@@ -216,10 +194,10 @@ class Worker:
         try:
             payload = signer.seal_payload(seq, chain)
         except SealKeyError as error:
-            engine.meet(error, "signing")
+            engine.troubles.meet("signing", error)
             signer.unsigned_since = perf_counter() + 1.0
             return
-        engine.well("signing")
+        engine.troubles.well("signing")
         item, _ = engine.put(payload, None, Promise.SYNCED, internal=True)
         engine.counters.seals += 1
         with engine.mutex:
@@ -233,13 +211,12 @@ class Worker:
         if self._to_swap is not None:
             self._swap(self._to_swap)
             return
-        wanted = engine.wanted_synced > engine.synced.seq or self._head_due() or self._wounded
+        wanted = engine.wanted_synced > engine.synced.seq or self._head_due() or self._closing.wounded
         if not (wanted and self._sync_retry.due and engine.end.seq > engine.synced.seq):
             return
         segment = engine.segment
         end, hashed = segment.fold()
         if segment.handle < 0:
-            engine.synced = end
             return
         try:
             engine.shelf.sync(segment)
@@ -252,13 +229,13 @@ class Worker:
     def _synced(self, end: End) -> None:
         engine = self._engine
         engine.counters.syncs += 1
-        engine.well("sync")
+        engine.troubles.well("sync")
         self._sync_retry.worked()
         engine.synced = end
         engine.settle()
 
     def _wound(self, error: OSError, segment: OpenSegment) -> None:
-        self._engine.meet(error, "sync")
+        self._engine.troubles.meet("sync", error)
         self._sync_retry.failed()
         self._swap(segment)
 
@@ -271,7 +248,7 @@ class Worker:
         try:
             self._swap_with_turn(old)
         except OSError as error:
-            engine.meet(error, "beginning a segment")
+            engine.troubles.meet("beginning a segment", error)
             self._sync_retry.failed()
         finally:
             engine.give_turn()
@@ -280,10 +257,10 @@ class Worker:
         engine = self._engine
         end = old.end
         engine.segment, self._to_swap = engine.shelf.copy(old), None
-        engine.well("beginning a segment")
+        engine.troubles.well("beginning a segment")
         engine.counters.resyncs += 1
         old.go_back()
-        self._wounded.append((old, end.seq))
+        self._closing.add_wounded(old, end.seq)
 
     def _rotate(self) -> bool:
         """Sync and close the open segment, with the turn; False when the disk does not let us now."""
@@ -295,7 +272,7 @@ class Worker:
             if segment is not None:
                 # Nothing whole was ever written to it, and a part of a line may be there.
                 engine.segment = no_segment(end.seq, end.chain)
-                self._wounded.append((segment, end.seq))
+                self._closing.add_wounded(segment, end.seq)
             return True
         if not self._sync_retry.due or self._to_swap is not None:
             return False
@@ -303,51 +280,17 @@ class Worker:
         try:
             engine.shelf.sync(segment)
         except OSError as error:
-            engine.meet(error, "sync")
+            engine.troubles.meet("sync", error)
             self._sync_retry.failed()
             self._to_swap = segment
             return False
         segment.keep(end, hashed)
         engine.rotation_due = False
         engine.segment = no_segment(end.seq, end.chain)
-        self._closed.append((segment, end))
+        self._closing.add_closed(segment, end)
         self._head_wanted = True
         self._synced(end)
         return True
-
-    def _tidy(self) -> None:
-        engine = self._engine
-        if not ((self._wounded or self._closed) and self._tidy_retry.due):
-            return
-        try:
-            # A wounded segment may end in anything: nothing attests what is behind it before it is cut.
-            while self._wounded and engine.synced.seq >= self._wounded[0][1]:
-                self._mend(self._wounded[0][0])
-                self._wounded.pop(0)
-            while self._closed and not self._wounded:
-                segment, end = self._closed[0]
-                self._describe(segment, end)
-                self._closed.pop(0)
-            engine.well("closing a segment")
-            self._tidy_retry.worked()
-        except (OSError, SealKeyError) as error:
-            engine.meet(error, "closing a segment")
-            self._tidy_retry.failed()
-
-    def _mend(self, segment: OpenSegment) -> None:
-        end = segment.synced
-        if end is None:
-            self._engine.shelf.drop(segment)
-            return
-        self._engine.shelf.cut(segment, end)
-        self._describe(segment, end)
-
-    def _describe(self, segment: OpenSegment, end: End) -> None:
-        shelf = self._engine.shelf
-        shelf.write_manifest(segment, end)
-        shelf.folder.close(segment.handle)
-        self._engine.counters.segments += 1
-        self._on_closed(segment.name)
 
     def _head_due(self) -> bool:
         engine = self._engine
@@ -361,7 +304,7 @@ class Worker:
     def _attest(self) -> None:
         engine = self._engine
         end = engine.synced
-        if self._wounded or end.seq <= self._attested or not self._tidy_retry.due:
+        if self._closing.wounded or end.seq <= self._attested or not self._head_retry.due:
             return
         if not (self._head_wanted or self._head_due()):
             return
@@ -369,11 +312,12 @@ class Worker:
         try:
             engine.shelf.write_head(end)
         except (OSError, SealKeyError) as error:
-            engine.meet(error, "writing the head")
-            self._tidy_retry.failed()
+            engine.troubles.meet("writing the head", error)
+            self._head_retry.failed()
             return
         engine.counters.heads += 1
-        engine.well("writing the head")
+        self._head_retry.worked()
+        engine.troubles.well("writing the head")
         self._head_pause = max(_HEAD_SECONDS, _HEAD_SHARE * (perf_counter() - begun))
         self._attested, self._head_wanted = end.seq, False
         engine.crowded = False
@@ -390,7 +334,7 @@ class Worker:
                     if self._engine.end.segment is segment:
                         self._engine.rotation_due = True
                     self.step()
-                    if self._engine.end.segment is not segment and not (self._closed or self._wounded):
+                    if self._engine.end.segment is not segment and not self._closing:
                         return True
                 finally:
                     self._stepping.release()
@@ -413,18 +357,20 @@ class Worker:
                 now = monotonic()
                 if now >= deadline:
                     return False
-                self._engine.hear(min(0.05, deadline - now))
+                self._engine.bell.hear(min(0.05, deadline - now))
 
     def _is_finished(self) -> bool:
         engine = self._engine
-        open_or_not = engine.end.segment is not None or engine.pending or self._closed or self._wounded
+        open_or_not = engine.end.segment is not None or engine.pending or self._closing
         return not open_or_not and engine.synced.seq == engine.end.seq == self._attested
 
     @property
     def unfinished(self) -> str | None:
         """What was to be done and is not, or None."""
-        if self._wounded or self._to_swap is not None:
-            return "a failed sync is being made good"
-        if self._closed and not self._tidy_retry.due:
-            return "manifests wait to be written"
-        return None
+        wounded = self._closing.wounded or self._to_swap is not None
+        return "a failed sync is being made good" if wounded else None
+
+    @property
+    def described(self) -> int:
+        """How many segments have been closed with a manifest."""
+        return self._closing.count
