@@ -92,9 +92,9 @@ def events_of(folder: Any, stream: str = "log") -> list[dict[str, Any]]:
 
 def controls_of(folder: Any, kind: str, stream: str = "log") -> list[dict[str, Any]]:
     """Return the control entries of a kind, each with its own seq as `at`."""
-    found = [(block.seq, payload.get("sealed_log")) for block, payload in zip(
-        blocks_of(folder, stream), payloads_of(folder, stream), strict=True
-    )]  # fmt: skip
+    found = [
+        (block.seq, json.loads(payload).get("sealed_log")) for payload, block in map(split, lines_of(folder, stream))
+    ]
     return [{**control, "at": seq} for seq, control in found if control and control["kind"] == kind]
 
 

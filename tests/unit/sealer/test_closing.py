@@ -186,7 +186,7 @@ def test_repr_tells_of_trouble() -> None:
         folder.faults.fail("write", error=errno.ENOSPC, times=None)
         with pytest.raises(StoreError):
             log.append({})
-        assert "in trouble: write fails: No space left" in repr(log)
+        assert "in trouble: write fails (No space left" in repr(log)
         folder.faults.clear()
         log.flush(20)
 
@@ -320,7 +320,7 @@ def test_a_close_on_a_full_disk_names_the_entries_that_are_not_stored() -> None:
     folder.faults.fail("write", error=errno.ENOSPC, times=None, name="*.jsonl")
     for number in (2, 3):
         log.append({"n": number})
-    with pytest.raises(StoreError, match=r"entries 2 to 3 were not stored: write: No space left") as caught:
+    with pytest.raises(StoreError, match=r"entries 2 to 3 were not stored: write fails \(No space left") as caught:
         log.close(timeout=0.1)
     assert caught.value.seqs == (2, 3)
     folder.faults.clear()

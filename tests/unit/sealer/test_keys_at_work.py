@@ -28,7 +28,17 @@ from unit.sealer.scene import (
     verified,
 )
 
-from fapilog_tamper import HeadError, Keyring, Outcome, SealedLog, SealKeyError, StoreError, TrustedKey, verify_path
+from fapilog_tamper import (
+    HeadError,
+    Keyring,
+    NoteCode,
+    Outcome,
+    SealedLog,
+    SealKeyError,
+    StoreError,
+    TrustedKey,
+    verify_path,
+)
 from fapilog_tamper.encoding import b64url_decode
 from fapilog_tamper.entry import mac_message
 from fapilog_tamper.keys import Algorithm, Ed25519SigningKey, HmacKey, SigningKey, VerifyingKey, thumbprint
@@ -353,8 +363,10 @@ def test_an_unkeyed_stream_may_go_on_under_a_key() -> None:
     folder = memory()
     fill(folder, key=None)
     fill(folder, key=K1)
-    assert [block.key_id for block in blocks_of(folder)] == [None] * 3 + ["k1"] * 3
-    verified(folder)
+    assert [block.key_id for block in blocks_of(folder)] == [None] * 3 + ["k1"] * 4
+    [recovery] = controls_of(folder, "recovery")
+    assert (recovery["reason"], recovery["unsigned"]) == ("unkeyed", [1, 3])
+    assert NoteCode.ADOPTED in {note.code for note in verified(folder).notes}
 
 
 @pytest.mark.parametrize("keyring", [None, Keyring([K1])], ids=["no keyring", "keyring"])

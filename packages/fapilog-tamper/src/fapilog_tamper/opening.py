@@ -129,6 +129,8 @@ class OpenStream:
         if engine.failed is not None:
             return Health(ok=False, reason=engine.failed.message)
         reason = str(engine.troubles) or self.worker.unfinished
+        if reason is None and self.worker.died:
+            reason = "the thread of the log has ended; callers do its work"
         return Health(ok=reason is None, reason=reason)
 
     def close(self, timeout: float) -> None:
@@ -146,8 +148,8 @@ class OpenStream:
             if not self.worker.finish(deadline):
                 raise self._left(str(self.engine.troubles))
         finally:
-            # A packer that stands in a system call may still rename: the lock stays until this process ends.
-            if self.packer.wait(max(_PACKER_SECONDS, deadline - monotonic())):
+            # Who stands in a system call may still write or rename: then the slot stays taken until this process ends.
+            if self.engine.take_turn() and self.packer.wait(max(_PACKER_SECONDS, deadline - monotonic())):
                 self.free()
 
     def _left(self, why: str) -> StoreError:
@@ -174,6 +176,7 @@ class OpenStream:
         segment = self.engine.end.segment
         if segment is not None:
             self.engine.shelf.folder.close(segment.handle)
+        self.engine.after_fork()
         self.lock.abandon()
 
 

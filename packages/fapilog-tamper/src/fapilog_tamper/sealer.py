@@ -68,6 +68,7 @@ class SealedLog:
         self._ended: Literal["closed", "forked", "exited"] | None = None
         self._opening = threading.RLock()
         self._gates: dict[asyncio.AbstractEventLoop, LoopGate] = {}
+        self._gating = threading.Lock()
         exits.register(self)
 
     @classmethod
@@ -265,9 +266,11 @@ class SealedLog:
         loop = asyncio.get_running_loop()
         gate = self._gates.get(loop)
         if gate is None:
-            # A new loop often follows a closed one.
-            self._gates = {known: one for known, one in self._gates.items() if not known.is_closed()}
-            gate = self._gates[loop] = LoopGate(loop)
+            with self._gating:
+                # A new loop often follows a closed one.
+                gates = {known: one for known, one in self._gates.items() if not known.is_closed()}
+                gate = gates[loop] = LoopGate(loop)
+                self._gates = gates
         return gate
 
     def _wait(self, opened: OpenStream, seq: int, promise: Promise, timeout: float | None) -> None:
@@ -410,7 +413,7 @@ class SealedLog:
 
     def let_go(self) -> None:
         """Leave all that is open to the parent: this process was just forked from it."""
-        self._opening = threading.RLock()
+        self._opening, self._gating = threading.RLock(), threading.Lock()
         self._gates = {}
         opened, self._opened = self._opened, None
         if opened is not None:

@@ -96,6 +96,9 @@ def _go_on(facts: StreamFacts, history: History) -> Plan:
     unsigned = _unsigned(facts, history)
     torn = any(found.torn or found.copies for found in segments)
     reason = "crash" if torn or unsigned else None
+    if facts.keyed and seq and not (head.key_id if head is not None else history.keyed_from):
+        # Anybody may have made this: the key must not cover it in silence.
+        reason, unsigned = "unkeyed", (_first_seq(head, history), seq)
     return Plan(
         seq=seq,
         chain_hash=head.chain_hash if head is not None and at_hand else history.chain(seq) or GENESIS,

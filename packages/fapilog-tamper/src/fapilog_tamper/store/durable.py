@@ -77,7 +77,9 @@ def make_folder(folder: Path, mode: int = FOLDER_MODE) -> None:
 def replace_file(path: Path, data: bytes, mode: int = FILE_MODE) -> None:
     """Put `data` at `path` so that after a crash either the old or the new bytes are there, whole."""
     temporary = path.with_name(f"{path.name}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), mode)
+    # What a crash left under this name, or a link that somebody put there, is not written through.
+    temporary.unlink(missing_ok=True)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
     try:
         try:
             write_all(fd, data)

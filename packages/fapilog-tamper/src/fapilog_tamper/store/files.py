@@ -46,7 +46,7 @@ class FileStore:
     def names(self) -> list[str]:
         """Return the names of the regular files."""
         with os.scandir(self.path) as entries:
-            return [entry.name for entry in entries if entry.is_file()]
+            return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
 
     def size(self, name: str) -> int:
         """Return the bytes of a file."""

@@ -268,8 +268,8 @@ class Engine:
                 self.bell.ring()
             return
         self.wanted_written = seq
-        # Who has the turn looks at what is pending before it goes.
-        if self._turn is _FREE:
+        # A caller who has the turn looks at what is pending before it goes.
+        if self._turn is _FREE or self._turn is self:
             self.bell.ring()
 
     def ring(self) -> None:
@@ -330,9 +330,12 @@ class Engine:
     # The turn, for the worker.
 
     def take_turn(self) -> bool:
-        """Take the turn; False where a caller has it, who rings when it is done."""
+        """Take the turn; False where a caller has it, who rings when it is done.
+
+        One thread at a time steps for the worker, so a turn that the worker has already was left by Ctrl-C.
+        """
         with self.mutex:
-            self._turn_wanted = self._turn is not _FREE
+            self._turn_wanted = self._turn is not _FREE and self._turn is not self
             if self._turn_wanted:
                 return False
             self._turn = self
@@ -376,6 +379,11 @@ class Engine:
     def failed(self) -> StoreError | None:
         """Why nothing is taken any more, for good."""
         return self.admission.failed
+
+    def after_fork(self) -> None:
+        """Have locks of one's own: those of the parent may be held for ever in this child."""
+        self.mutex = threading.Lock()
+        self.bell = Bell(self.mutex)
 
     def stop_accepting(self) -> None:
         """Take only what the writer itself has to say."""

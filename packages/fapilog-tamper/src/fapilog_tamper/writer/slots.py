@@ -10,6 +10,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from fapilog_tamper.document import MAX_DOCUMENT
 from fapilog_tamper.errors import ConfigError, FormatError, StoreError
 from fapilog_tamper.head import parse_head
 from fapilog_tamper.layout import head_name, lock_name, parse_head_name, parse_segment_name, plain_name
@@ -87,7 +88,7 @@ def heads_of(state: Store, stream: str) -> Iterator[Head]:
     for name in state.names():
         if name != head_name(stream) and parse_head_name(name) is not None:
             with suppress(FormatError, OSError):
-                yield parse_head(state.read(name))
+                yield parse_head(state.read(name, 0, MAX_DOCUMENT + 1))
 
 
 def others_of(state: Store, stream: str) -> tuple[Claim, ...]:

@@ -40,6 +40,7 @@ _HEAD_SHARE: Final = 20
 """A head is written no more often than leaves it a twentieth of the time."""
 
 _SEAL_SECONDS: Final = 0.2
+_POLL: Final = 0.002
 _COMMIT_BYTES: Final = 4 << 20
 _IDLE: Final = 3600.0
 
@@ -54,6 +55,7 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._stepping = threading.RLock()
+        self._pauses = threading.Event()
         self._attested = attested
         self._unattested_since: float | None = None
         self._head_pause = _HEAD_SECONDS
@@ -76,6 +78,11 @@ class Worker:
     def running(self) -> bool:
         """Whether the thread does the steps."""
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def died(self) -> bool:
+        """Whether the thread ended without being told to."""
+        return self._thread is not None and not self._thread.is_alive() and not self._stopping
 
     def stop(self, timeout: float) -> bool:
         """End the thread; False when it stands in a system call for longer than `timeout` seconds."""
@@ -285,11 +292,12 @@ class Worker:
             self._to_swap = segment
             return False
         segment.keep(end, hashed)
-        engine.rotation_due = False
+        self._synced(end)
+        # In this order: a segment that Ctrl-C leaves without a manifest gets one when the log is opened again.
         engine.segment = no_segment(end.seq, end.chain)
         self._closing.add_closed(segment, end)
         self._head_wanted = True
-        self._synced(end)
+        engine.rotation_due = False
         return True
 
     def _head_due(self) -> bool:
@@ -327,21 +335,21 @@ class Worker:
 
     def rotate(self, deadline: float) -> bool:
         """Close the open segment now; False when that did not work until `deadline` (monotonic)."""
-        segment = self._engine.end.segment
-        while segment is not None and monotonic() < deadline:
-            if self._stepping.acquire(timeout=max(0.0, deadline - monotonic())):
-                try:
-                    if self._engine.end.segment is segment:
-                        self._engine.rotation_due = True
-                    self.step()
-                    if self._engine.end.segment is not segment and not self._closing:
-                        return True
-                finally:
-                    self._stepping.release()
-                if self._engine.failed is not None:
-                    return False
-                threading.Event().wait(0.005)
-        return segment is None
+        engine = self._engine
+        with engine.mutex:
+            segment = engine.segment
+            if segment.handle < 0:
+                return True
+            engine.rotation_due = True
+            engine.bell.ring()
+        while engine.failed is None and (engine.segment is segment or engine.rotation_due or self._closing):
+            if monotonic() >= deadline:
+                return False
+            # Never here while the thread does it: Ctrl-C could end a step anywhere.
+            if not self.running:
+                self.step()
+            self._pauses.wait(_POLL)
+        return engine.failed is None
 
     # The end.
 
