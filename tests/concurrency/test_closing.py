@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 from concurrency.ledger import KEY, Kept, check_intact, check_receipts, files_of, kept, lines_of, run_all
 
 from fapilog_tamper import Rotation, SealedLog, StoreError
+from fapilog_tamper.layout import STATE_FOLDER, lock_name
 from fapilog_tamper.store.files import FileStore
 from fapilog_tamper.testing import Faults, FaultyStore
 
@@ -90,7 +92,12 @@ def test_a_writer_that_stands_in_a_write_keeps_its_slot(tmp_path):
             thread.join(DEADLINE)
             receipts += [kept("other", n, other.append({"caller": "other", "n": n})) for n in range(3, 6)]
     assert not thread.is_alive()
-    # Whoever opens next finds everything in order.
+    # Whoever opens next, once the write has returned and the slot is free, finds everything in order.
+    deadline = time.monotonic() + DEADLINE
+    while (lock := store.child(STATE_FOLDER).lock(lock_name("log"))) is None and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    assert lock is not None
+    lock.release()
     SealedLog.open(store, key=KEY).close()
     check_receipts(lines_of(files_of(tmp_path)), [*receipts, *late], unsure=[("late", 0)])
     check_intact(tmp_path)

@@ -116,7 +116,7 @@ def test_an_unkeyed_stream_that_goes_on_under_a_key_survives_a_crash_in_between(
     shutil.copytree(alive, image)
     log.close()
     assert goes_on(image, K1) == []
-    assert seqs_of(image) == [1, 2, 3, 4, 5, 6]
+    assert seqs_of(image) == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_a_head_under_a_key_that_is_not_trusted_for_the_stream_is_refused(tmp_path: Path) -> None:

@@ -85,8 +85,13 @@ def test_seals_at_the_very_end_are_no_uncovered_entries() -> None:
 
 
 def test_uncovered_entries_in_an_unkeyed_stream_are_nothing_special() -> None:
-    plan = plan_opening(facts(segment(1, 6), head=head(2), keyed=True))
+    plan = plan_opening(facts(segment(1, 6), head=head(2)))
     assert (plan.reason, plan.unsigned) == (None, None)
+
+
+def test_a_keyed_writer_does_not_take_over_an_unkeyed_past_in_silence() -> None:
+    plan = plan_opening(facts(segment(1, 6), head=head(2), keyed=True))
+    assert (plan.reason, plan.unsigned) == ("unkeyed", (1, 6))
 
 
 def test_a_missing_newline_is_repaired_without_a_word() -> None:

@@ -141,16 +141,25 @@ class OpenStream:
         """
         deadline = monotonic() + timeout
         self.engine.stop_accepting()
-        if not self.worker.stop(timeout):
-            # The thread may still write: the lock stays, so that nobody goes on behind its back.
-            raise self._left("the disk does not answer")
         try:
+            if not self.worker.stop(timeout):
+                raise self._left("the disk does not answer")
             if not self.worker.finish(deadline):
                 raise self._left(str(self.engine.troubles))
         finally:
-            # Who stands in a system call may still write or rename: then the slot stays taken until this process ends.
-            if self.engine.take_turn() and self.packer.wait(max(_PACKER_SECONDS, deadline - monotonic())):
-                self.free()
+            if not self._try_free(max(_PACKER_SECONDS, deadline - monotonic())):
+                threading.Thread(target=self._free_later, name=f"sealed-log {self.stream} ending", daemon=True).start()
+
+    def _try_free(self, seconds: float) -> bool:
+        """Free the slot, unless somebody still stands in a system call: he may yet write or rename."""
+        ended = not self.worker.running and self.engine.take_turn() and self.packer.wait(seconds)
+        if ended:
+            self.free()
+        return ended
+
+    def _free_later(self) -> None:
+        while not self._try_free(_PACKER_SECONDS):
+            self.engine.bell.hear(_PACKER_SECONDS)
 
     def _left(self, why: str) -> StoreError:
         failed, end = self.engine.failed, self.engine.end

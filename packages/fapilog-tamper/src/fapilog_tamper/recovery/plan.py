@@ -96,7 +96,7 @@ def _go_on(facts: StreamFacts, history: History) -> Plan:
     unsigned = _unsigned(facts, history)
     torn = any(found.torn or found.copies for found in segments)
     reason = "crash" if torn or unsigned else None
-    if facts.keyed and seq and not (head.key_id if head is not None else history.keyed_from):
+    if facts.keyed and seq and not history.keyed_from and (head is None or head.key_id is None):
         # Anybody may have made this: the key must not cover it in silence.
         reason, unsigned = "unkeyed", (_first_seq(head, history), seq)
     return Plan(
