@@ -98,7 +98,7 @@ def main() -> None:
     for promise in ("accepted", "written", "synced"):
         n = next(first.numbers)
         first.receipts.append((n, log.append({"caller": "main", "n": n}, durability=promise)))
-    assert log.health()
+    assert log.health(), log.health().reason
     end.set()
     for other in others:
         other.join()

@@ -117,8 +117,10 @@ def test_claims_of_other_streams_are_excused_for_good(key: Key, tmp_path: Path) 
         fill(tmp_path, 1, key)
     rolled_back(tmp_path, key, 2)
     restored(tmp_path, key)
+    assert "restored" in notes(intact(tmp_path, key))
     fill(tmp_path, 10, key)
     fill(tmp_path, 1, key)
+    assert "restored" in notes(intact(tmp_path, key))
 
 
 @EACH_KEY

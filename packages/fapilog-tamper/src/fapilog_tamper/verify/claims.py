@@ -193,6 +193,9 @@ def _is_superseded(path: StreamPath, claim: Claim, lookup: Lookup) -> bool:
     """
     if claim.given:
         return False
+    restores = [restore for piece in path.pieces for restore in piece.result.lines.restores]
+    if claim.source == "another stream" and any(after < claim.seq <= lost for after, lost in restores):
+        return True
     pieces = [piece for piece in path.superseded if piece.span.first_seq <= claim.seq <= piece.span.last_seq]
     return any(lookup.chain(piece.path, piece.span, claim.seq) == claim.chain_hash for piece in pieces)
 

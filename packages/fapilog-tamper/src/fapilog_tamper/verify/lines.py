@@ -310,6 +310,7 @@ class LineChecker:
         if control is not None:
             for note in control_notes(control, self._expect.file, self._out.lines, block.seq):
                 self._record.note(note)
+            self._out.note_restore(control, block.seq)
             if control.get("kind") == "seal":
                 holds = self._macs.check_seal(block, control, span, self._recent_of(block.stream))
                 if holds and is_bare_seal(payload, control):

@@ -150,6 +150,7 @@ def _read_controls(data: bytes, out: LineResult, file: str) -> None:
         _, control = read_control(payload)
         if control is not None:
             out.notes.extend(control_notes(control, file, number, block.seq))
+            out.note_restore(control, block.seq)
 
 
 def _span_of(manifest: Manifest, file: str) -> Span:
@@ -261,6 +262,7 @@ def _append(whole: SegmentResult, part: SegmentResult) -> None:
     into.seals_dropped += max(0, len(into.seals) + len(seals) - MAX_SEALS)
     into.seals += seals[: MAX_SEALS - len(into.seals)]
     into.tally.add(lines.tally)
+    into.restores += lines.restores
     if more.unkeyed_lead is not None:
         first, last, seq = more.unkeyed_lead
         span.lead(first + shift, last + shift, seq)

@@ -15,6 +15,8 @@ from fapilog_tamper.verify.report import Code, Finding, Note, append_finding
 from fapilog_tamper.verify.tags import Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fapilog_tamper.verify.control import SealClaim
 
 __all__ = ["Expectation", "LineResult", "Recorder", "Span", "Torn"]
@@ -118,6 +120,13 @@ class LineResult:
     inspected: bool = False
     first_ts: str | None = None
     last_ts: str | None = None
+    restores: list[tuple[int, int]] = field(default_factory=list)
+
+    def note_restore(self, control: Mapping[str, object], seq: int) -> None:
+        """Remember which entries a `restore` puts on record as lost: those behind the first seq through the second."""
+        lost = control.get("lost_seq")
+        if control.get("kind") == "restore" and type(lost) is int and len(self.restores) < MAX_NOTES:
+            self.restores.append((seq - 1, lost))
 
 
 class Recorder:

@@ -52,7 +52,9 @@ class Worker:
         self._engine = engine
         self._clock = clock
         self._closing = Closing(engine.shelf, engine.troubles, described)
-        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
+        self._ended.set()
+        self._began = False
         self._stopping = False
         self._stepping = threading.RLock()
         self._pauses = threading.Event()
@@ -68,35 +70,38 @@ class Worker:
     def start(self) -> None:
         """Start the thread. At interpreter exit none can be started; then callers do the steps."""
         thread = threading.Thread(target=self._run, name=f"sealed-log {self._engine.shelf.stream}", daemon=True)
+        self._ended.clear()
         try:
             thread.start()
         except RuntimeError:
-            return
-        self._thread = thread
+            self._ended.set()
 
     @property
     def running(self) -> bool:
         """Whether the thread does the steps."""
-        return self._thread is not None and self._thread.is_alive()
+        # Not `Thread.is_alive`: Ctrl-C in it can make CPython 3.11 take a living thread for a dead one.
+        return not self._ended.is_set()
 
     @property
     def died(self) -> bool:
         """Whether the thread ended without being told to."""
-        return self._thread is not None and not self._thread.is_alive() and not self._stopping
+        return self._began and not self.running and not self._stopping
 
     def stop(self, timeout: float) -> bool:
         """End the thread; False when it stands in a system call for longer than `timeout` seconds."""
         self._stopping = True
         self._engine.ring()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
-        return not self.running
+        return self._ended.wait(timeout)
 
     def _run(self) -> None:
-        while not self._stopping:
-            self._engine.bell.hear(self._pause())
-            if not self._stopping:
-                self.step()
+        self._began = True
+        try:
+            while not self._stopping:
+                self._engine.bell.hear(self._pause())
+                if not self._stopping:
+                    self.step()
+        finally:
+            self._ended.set()
 
     def _pause(self) -> float:
         """Return the seconds until something is due."""
