@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "packages/fapilog-tamper/README.md", "docs/reference/cli.md"]
+PAGES = ["README.md", "packages/fapilog-tamper/README.md", "docs/reference/cli.md", "docs/reference/writing.md"]
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def run(command: list[str] | str, folder: Path) -> str:
+def run(command: list[str] | str, folder: Path, exported: dict[str, str] | None = None) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "COLUMNS": "200", "NO_COLOR": "1"}
+    env = {**os.environ, "PATH": path, "COLUMNS": "200", "NO_COLOR": "1", **(exported or {})}
     done = subprocess.run(
         command, shell=isinstance(command, str), cwd=folder, env=env, capture_output=True, text=True, check=False
     )
@@ -39,15 +39,19 @@ def commands(text: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_examples_run_as_pasted(page, tmp_path):
+    exported: dict[str, str] = {}
     for kind, text in BLOCK.findall((ROOT / page).read_text()):
         if kind == "python":
-            printed = run([sys.executable, "-c", text], tmp_path)
+            printed = run([sys.executable, "-c", text], tmp_path, exported)
             said = re.findall(r"print\(.*\)  # (.*)", text)
             assert printed.splitlines()[: len(said)] == said
             continue
         for command, shown in commands(text):
-            if not command.startswith("pip install"):
-                printed = run(command, tmp_path)
+            if command.startswith("export "):
+                name = command.removeprefix("export ").partition("=")[0]
+                exported[name] = run(f'{command}; printf %s "${name}"', tmp_path)
+            elif not command.startswith("pip install"):
+                printed = run(command, tmp_path, exported)
                 if shown.strip():
                     assert_like(printed, shown)
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from fapilog_tamper.errors import SealKeyError, StoreError, TamperError
+from fapilog_tamper.errors import ConfigError, HeadError, RollbackError, SealKeyError, StoreError, TamperError
 from fapilog_tamper.keys import Ed25519VerifyingKey, thumbprint
 from fapilog_tamper.keys.keyring import Keyring
 from fapilog_tamper.layout import is_segment_name, lock_name, manifest_name, plain_name, segment_place
@@ -233,6 +233,7 @@ def restore_stream(settings: Settings, stream: str, *, reason: str, by: str) -> 
     if lock is None:
         raise StoreError(f"a writer has stream {stream} open.", hint="Close it first.")
     with _holding(settings, stream, lock):
+        _require_refused(settings, stream)
         facts = survey(settings.folder, settings.state, stream, _keyring(settings), keyed=_keyed(settings), every=True)
         plan = plan_restore(facts)
         copies = mend(settings.folder, facts, plan)
@@ -242,6 +243,17 @@ def restore_stream(settings: Settings, stream: str, *, reason: str, by: str) -> 
         now = opened.engine.shelf.time_text(settings.clock())
         _begin(opened, plan, settings, restore_payload(plan, copies, now, reason=reason, by=by))
     return opened
+
+
+def _require_refused(settings: Settings, stream: str) -> None:
+    """Accept a stream that cannot be opened as it is: a restore of any other would stand in its log for nothing."""
+    try:
+        plan = plan_opening(survey(settings.folder, settings.state, stream, _keyring(settings), keyed=_keyed(settings)))
+    except (RollbackError, HeadError, SealKeyError):
+        return
+    if plan.seq == 0:
+        raise ConfigError(f"there is no stream {stream} in {settings.folder}.", hint="Check folder and stream.")
+    raise ConfigError(f"stream {stream} can be opened as it is.", hint="Open it: there is nothing to restore.")
 
 
 def _make(settings: Settings) -> None:

@@ -172,6 +172,7 @@ class SealedLog:
             The receipt of the `restore` entry.
 
         Raises:
+            ConfigError: the stream is not there, or can be opened as it is.
             StoreError: a writer has the stream, or the folder cannot be written.
             SealKeyError: the key cannot be opened.
         """

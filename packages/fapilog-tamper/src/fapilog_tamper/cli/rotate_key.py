@@ -67,9 +67,9 @@ def rotate_key(
             )
         place, before, now = (shlex.quote(text) for text in (str(folder), key, new_key))
         write_stdout(
-            f"Keep {printable(old.key_id)}: what it sealed is verified with it, and the log is opened with it until "
-            f"{printable(new.key_id)} has sealed something.\n"
-            f"next: fapilog-tamper seal --key {now} --old-key {before} -d {place}\n"
+            f"Keep {printable(old.key_id)}: what it sealed is verified with it. The log is opened with "
+            f"{printable(new.key_id)} from now on.\n"
+            f"next: fapilog-tamper seal --key {now} -d {place}\n"
             f"      fapilog-tamper verify {place} --key {before} --key {now}\n"
         )
 

@@ -55,8 +55,10 @@ class KeyFile:
         Raises:
             SealKeyError: if others can touch the file, or the content is not such a key.
         """
+        # First what it is: whoever gives a public key should hear that, and not of its mode.
+        key = parse_signing_material(self.raw, key_id=key_id, algorithm=algorithm, source=self._source)
         self._check_private()
-        return parse_signing_material(self.raw, key_id=key_id, algorithm=algorithm, source=self._source)
+        return key
 
     def verifying_key(self, *, key_id: str | None = None, algorithm: Algorithm | None = None) -> VerifyingKey:
         """Return the verifying key in the file; see `parse_verifying_material`.

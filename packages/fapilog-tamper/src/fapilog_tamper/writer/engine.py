@@ -76,7 +76,7 @@ class Engine:
         self._pending: list[Item] = []
         self._pending_bytes = 0
         self._turn: object = _FREE
-        self._turn_wanted = False
+        self.turn_wanted = False
         self._threads = ThreadWaiters()
         self._gates: set[LoopGate] = set()
         self._watched = False
@@ -156,7 +156,7 @@ class Engine:
             # Hazard: an entry that came meanwhile found the turn taken, and counts on being seen here. It is counted
             # before its caller looks at the turn; the turn is given back before the count is looked at.
             self._turn = _FREE
-            if self._accepted != seq or self._watched or self._turn_wanted or seq >= self.head_at_seq:
+            if self._accepted != seq or self._watched or self.turn_wanted or seq >= self.head_at_seq:
                 self._look_around()
             if len(chunks) >= FOLD:
                 segment.fold()
@@ -186,8 +186,8 @@ class Engine:
 
     def _call_others(self) -> None:
         """Behind a write: see who has something to do now; under the mutex."""
-        if self._pending or self._turn_wanted or self.segment.chunks[-1][0] >= self.head_at_seq:
-            self._turn_wanted = False
+        if self._pending or self.turn_wanted or self.segment.chunks[-1][0] >= self.head_at_seq:
+            self.turn_wanted = False
             self._hand_over()
 
     def _hand_over(self) -> None:
@@ -335,8 +335,8 @@ class Engine:
         One thread at a time steps for the worker, so a turn that the worker has already was left by Ctrl-C.
         """
         with self.mutex:
-            self._turn_wanted = self._turn is not _FREE and self._turn is not self
-            if self._turn_wanted:
+            self.turn_wanted = self._turn is not _FREE and self._turn is not self
+            if self.turn_wanted:
                 return False
             self._turn = self
             return True

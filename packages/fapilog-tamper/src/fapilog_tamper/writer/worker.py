@@ -26,7 +26,7 @@ from fapilog_tamper.writer.retry import Retry
 from fapilog_tamper.writer.segment import no_segment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from fapilog_tamper.clock import Clock
     from fapilog_tamper.writer.engine import Engine
@@ -41,6 +41,7 @@ _HEAD_SHARE: Final = 20
 
 _SEAL_SECONDS: Final = 0.2
 _POLL: Final = 0.002
+_TAKEN: Final = 0.05
 _COMMIT_BYTES: Final = 4 << 20
 _IDLE: Final = 3600.0
 
@@ -105,29 +106,44 @@ class Worker:
 
     def _pause(self) -> float:
         """Return the seconds until something is due."""
-        engine, now = self._engine, monotonic()
+        now = monotonic()
+        times = [now + _IDLE, *self._commit_times(now), *self._attest_times(now)]
+        since = self._engine.signer.unsigned_since
+        if since is not None:
+            times.append(now + since + _SEAL_SECONDS - perf_counter())
+        if self._closing or self._to_swap is not None:
+            times.append(max(self._closing.retry.at, self._sync_retry.at))
+        return max(0.0, min(times) - now)
+
+    def _commit_times(self, now: float) -> Iterator[float]:
+        engine = self._engine
+        with engine.mutex:
+            flush_at, taken = engine.flush_time(), engine.turn_wanted
+            tell = engine.admission.may_tell(engine.pending_bytes)
+        # While a caller stands in a write there is nothing to do but to wait until he rings.
+        soonest = now + _TAKEN if taken else 0.0
+        if flush_at is not None:
+            yield max(self._write_retry.at, flush_at, soonest)
+        if engine.rotation_due:
+            yield max(self._write_retry.at, self._sync_retry.at, soonest)
+        if tell:
+            yield now
+        segment = engine.end.segment
+        if segment is not None:
+            yield max(soonest, now + segment.rotate_at - self._clock())
+
+    def _attest_times(self, now: float) -> Iterator[float]:
+        engine = self._engine
         with engine.mutex:
             dirty = engine.pending > 0 or engine.end.seq > self._attested
             # Before the worker sleeps long, the next entry must be one that wakes it.
             engine.head_at_seq = self._attested + 1 if not dirty else engine.end.seq + _HEAD_ENTRIES
-            if dirty and self._unattested_since is None:
-                self._unattested_since = now
-            flush_at, since = engine.flush_time(), engine.signer.unsigned_since
-        times = [now + _IDLE]
-        if flush_at is not None:
-            times.append(max(self._write_retry.at, flush_at))
+        if dirty and self._unattested_since is None:
+            self._unattested_since = now
         if dirty and self._unattested_since is not None:
-            times.append(max(self._unattested_since + self._head_pause, self._sync_retry.at, self._head_retry.at))
-        if engine.admission.may_tell(engine.pending_bytes):
-            times.append(now)
-        if since is not None:
-            times.append(now + max(0.0, since + _SEAL_SECONDS - perf_counter()))
-        if self._closing or self._to_swap is not None:
-            times.append(max(self._closing.retry.at, self._sync_retry.at))
-        segment = engine.end.segment
-        if segment is not None:
-            times.append(now + max(0.0, segment.rotate_at - self._clock()))
-        return max(0.0, min(times) - now)
+            yield max(self._unattested_since + self._head_pause, self._sync_retry.at, self._head_retry.at)
+        if self._head_wanted and engine.synced.seq > self._attested and not self._closing.wounded:
+            yield self._head_retry.at
 
     # The steps.
 
@@ -317,6 +333,8 @@ class Worker:
     def _attest(self) -> None:
         engine = self._engine
         end = engine.synced
+        if end.seq <= self._attested:
+            self._head_wanted = False
         if self._closing.wounded or end.seq <= self._attested or not self._head_retry.due:
             return
         if not (self._head_wanted or self._head_due()):
@@ -339,7 +357,7 @@ class Worker:
     # What callers ask for.
 
     def rotate(self, deadline: float) -> bool:
-        """Close the open segment now; False when that did not work until `deadline` (monotonic)."""
+        """Close the open segment now, with manifest and head; False when that did not work until `deadline`."""
         engine = self._engine
         with engine.mutex:
             segment = engine.segment
@@ -347,7 +365,9 @@ class Worker:
                 return True
             engine.rotation_due = True
             engine.bell.ring()
-        while engine.failed is None and (engine.segment is segment or engine.rotation_due or self._closing):
+        while engine.failed is None and (
+            engine.segment is segment or engine.rotation_due or self._closing or self._head_wanted
+        ):
             if monotonic() >= deadline:
                 return False
             # Never here while the thread does it: Ctrl-C could end a step anywhere.
