@@ -120,6 +120,7 @@ class OpenStream:
             slowdowns=engine.pace.slowdowns,
             refused=engine.admission.refused,
             segments=self.worker.described,
+            seals=self.worker.seals,
             **asdict(engine.counters),
         )
 

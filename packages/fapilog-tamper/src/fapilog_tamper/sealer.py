@@ -19,13 +19,13 @@ from fapilog_tamper.errors import StoreError
 from fapilog_tamper.keys import SigningKey, open_signing_key
 from fapilog_tamper.names import base_stream
 from fapilog_tamper.opening import OpenStream, open_stream, restore_stream
-from fapilog_tamper.payload import DEFAULT_LIMIT, check_payload, encode_within
+from fapilog_tamper.payload import DEFAULT_LIMIT
 from fapilog_tamper.rotation import Rotation
 from fapilog_tamper.settings import Settings, check_timeout, folder_of, state_of
+from fapilog_tamper.stamps import encode_event
 from fapilog_tamper.store.durable import FILE_MODE, FOLDER_MODE
 from fapilog_tamper.writer import exits
-from fapilog_tamper.writer.promise import Durability, Promise, Receipt, parse_promise
-from fapilog_tamper.writer.shelf import timestamp_of
+from fapilog_tamper.writer.promise import Durability, Promise, Receipt, broken_promise, parse_promise
 from fapilog_tamper.writer.stats import Health, Stats
 from fapilog_tamper.writer.troubles import warn
 from fapilog_tamper.writer.waiting import LoopGate
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Durability", "Receipt", "SealedLog"]
 
-_SHORT: Final = 64
-"""Characters of a `timestamp` that is short enough never to be cut to fit."""
 
 # Half the time of `Receipt(...)`.
 _new_receipt: Final = tuple.__new__
@@ -211,7 +209,7 @@ class SealedLog:
         promise = self._promise if durability is None else parse_promise(durability)
         if timeout is not None:
             check_timeout(timeout)
-        payload, stamp = self._encode(event)
+        payload, stamp = encode_event(event, self._limit)
         opened = self._opened or self._reopen()
         engine = opened.engine
         item, written = (opened if engine.crowded else engine).put(payload, stamp, promise)
@@ -236,7 +234,7 @@ class SealedLog:
         gate = self._gate()
         if gate.must_turn():
             await asyncio.sleep(0)
-        payload, stamp = self._encode(event)
+        payload, stamp = encode_event(event, self._limit)
         opened = self._opened or self._reopen()
         engine = opened.engine
         item, written = engine.put(payload, stamp, promise)
@@ -248,20 +246,6 @@ class SealedLog:
             else:
                 self._wait(opened, item[0], wanted, timeout)
         return _new_receipt(Receipt, (opened.stream, item[0], item[1]))
-
-    def _encode(self, event: Mapping[str, object] | bytes) -> tuple[bytes, str | None]:
-        if type(event) is dict:
-            payload = encode_within(event, self._limit)
-            stamp = event.get("timestamp")
-            # What a short plain string says, the payload says; anything else is read back from there.
-            if type(stamp) is str and len(stamp) <= _SHORT and stamp.isascii():
-                return payload, stamp
-        elif isinstance(event, bytes):
-            check_payload(event, limit=self._limit)
-            payload = event
-        else:
-            payload = encode_within(event, self._limit)
-        return payload, timestamp_of(payload)
 
     def _gate(self) -> LoopGate:
         loop = asyncio.get_running_loop()
@@ -295,16 +279,7 @@ class SealedLog:
         done = engine.synced if promise == Promise.SYNCED else engine.end
         if done.seq >= seq:
             return
-        if engine.failed is not None:
-            error = StoreError(f"entry {seq} of {opened.stream}: {engine.failed.message}", hint=engine.failed.hint)
-        else:
-            error = StoreError(
-                f"entry {seq} of {opened.stream} is accepted and not {promise.name.lower()} in time"
-                f": {str(engine.troubles) or 'the disk does not answer'}.",
-                hint="It is stored as soon as the disk takes it; do not append it again.",
-            )
-        error.seqs = (seq,)
-        raise error
+        raise broken_promise(opened.stream, seq, promise, engine.failed, str(engine.troubles))
 
     # What is asked for between appends.
 

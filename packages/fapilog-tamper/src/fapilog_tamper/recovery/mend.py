@@ -17,8 +17,9 @@ from fapilog_tamper.layout import plain_name, torn_name
 from fapilog_tamper.payload import control_payload
 from fapilog_tamper.recovery.content import open_stored
 from fapilog_tamper.recovery.facts import TornCopy
+from fapilog_tamper.stamps import timestamp_of
 from fapilog_tamper.writer.segment import Hashed, OpenSegment
-from fapilog_tamper.writer.shelf import timestamp_of, write_far
+from fapilog_tamper.writer.shelf import write_far
 
 if TYPE_CHECKING:
     from fapilog_tamper.recovery.facts import FoundSegment, StreamFacts

@@ -126,7 +126,7 @@ HINTS: Final[dict[Code, str]] = {
     Code.ROLLBACK: "The log is not the one that was attested: another life of it, or an older state.",
     Code.KEY_UNKNOWN: "Give the key with --key or --trust.",
     Code.UNKEYED: "Anyone could have written this stream; if it was meant to be keyed, it was replaced.",
-    Code.UNAUTHENTICATED_TAIL: "A live log covers its end within a quarter of a second. After a crash, open it; else give a head with --head.",
+    Code.UNAUTHENTICATED_TAIL: "Verify a live log again in a moment; open it after a crash; else give a --head.",
     Code.TORN_TAIL: "A crash leaves such an end; all before it was checked. Keep the file as it is.",
     Code.MANIFEST_MISSING: "Drop --require-manifests, or ask for the manifest of this segment.",
     Code.STREAM_MISSING: "Another stream says that this one exists: ask for its files.",

@@ -25,7 +25,8 @@ from fapilog_tamper.writer.promise import Promise
 from fapilog_tamper.writer.segment import FOLD, no_segment
 from fapilog_tamper.writer.stats import Counters
 from fapilog_tamper.writer.troubles import Troubles, warn
-from fapilog_tamper.writer.waiting import ThreadWaiters
+from fapilog_tamper.writer.waiting import Waiters
+from fapilog_tamper.writer.wishes import Wishes
 
 if TYPE_CHECKING:
     from fapilog_tamper.clock import Clock
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 _DOZE: Final = 0.05
-_LINGER: Final = 0.005
-"""Seconds that an entry nobody waits for may wait for company."""
-
 _FREE: Final[object] = object()
 
 
@@ -61,9 +59,7 @@ class Engine:
         self.segment = no_segment(end.seq, end.chain)
         self.synced = end
         self.rotation_due = False
-        self.flush_at: float | None = None
-        self.wanted_written = 0
-        self.wanted_synced = 0
+        self.wishes = Wishes()
         self.head_at_seq = end.seq + 1
         self.admission = Admission(limits, clock, shelf.stream)
         self.crowded = False
@@ -77,9 +73,7 @@ class Engine:
         self._pending_bytes = 0
         self._turn: object = _FREE
         self.turn_wanted = False
-        self._threads = ThreadWaiters()
-        self._gates: set[LoopGate] = set()
-        self._watched = False
+        self._waiters = Waiters()
         self._accepted = end.seq
 
     # Acceptance.
@@ -156,7 +150,7 @@ class Engine:
             # Hazard: an entry that came meanwhile found the turn taken, and counts on being seen here. It is counted
             # before its caller looks at the turn; the turn is given back before the count is looked at.
             self._turn = _FREE
-            if self._accepted != seq or self._watched or self.turn_wanted or seq >= self.head_at_seq:
+            if self._accepted != seq or self._waiters.watched or self.turn_wanted or seq >= self.head_at_seq:
                 self._look_around()
             if len(chunks) >= FOLD:
                 segment.fold()
@@ -193,9 +187,9 @@ class Engine:
     def _hand_over(self) -> None:
         """Have somebody write what is pending, a thread that waits or the worker; under the mutex."""
         if self.pending:
-            if self.pace.inline and not self.rotation_due and self._threads.pass_on():
+            if self.pace.inline and not self.rotation_due and self._waiters.pass_on():
                 return
-            self.wanted_written = self._pending[-1][0]
+            self.wishes.ask(self._pending[-1][0], Promise.WRITTEN)
         self.bell.ring()
 
     def _lead_many(self, item: Item | None, begun: float) -> bool:
@@ -252,22 +246,18 @@ class Engine:
     def want_synced(self, seq: int) -> None:
         """Have the worker bring everything through `seq` to the disk."""
         with self.mutex:
-            self.wanted_written = max(self.wanted_written, seq)
-            self.wanted_synced = max(self.wanted_synced, seq)
+            self.wishes.ask(seq, Promise.SYNCED)
             self.bell.ring()
 
     def _ask(self, seq: int, promise: int) -> None:
         """Have the worker do what the caller does not; under the mutex."""
-        if promise == Promise.SYNCED:
-            self.wanted_synced = seq
-        elif promise == Promise.WRITTEN and self._turn is not _FREE:
+        if promise == Promise.WRITTEN and self._turn is not _FREE:
             self.crowded = True
         if promise == Promise.ACCEPTED and self._pending_bytes < min(MOST_BYTES, self._max_buffer):
-            if self.flush_at is None:
-                self.flush_at = monotonic() + _LINGER
+            if self.wishes.linger():
                 self.bell.ring()
             return
-        self.wanted_written = seq
+        self.wishes.ask(seq, promise)
         # A caller who has the turn looks at what is pending before it goes.
         if self._turn is _FREE or self._turn is self:
             self.bell.ring()
@@ -292,8 +282,8 @@ class Engine:
             del pending[:done]
         if not pending:
             self._pending_bytes = 0
-        if self._watched:
-            self.notify()
+        if self._waiters.watched:
+            self._waiters.notify(self)
 
     def write_some(self) -> int:
         """Write the first of what is pending, about a mebibyte at most; return the number of entries. With the turn.
@@ -349,15 +339,6 @@ class Engine:
             if took is not None:
                 self.pace.wrote(took)
 
-    def flush_time(self) -> float | None:
-        """Return when the worker is to write (monotonic): 0 for now, None for not at all. Under the mutex.
-
-        An entry that its caller is writing is pending, too, and nobody asks for it.
-        """
-        if max(self.wanted_written, self.wanted_synced) > self.end[0]:
-            return 0.0
-        return self.flush_at if self.flush_at is not None and self.pending else None
-
     @property
     def pending(self) -> int:
         """The number of entries that wait to be written."""
@@ -405,8 +386,7 @@ class Engine:
     def watch(self, gate: LoopGate) -> None:
         """Have the gate notified at the next step forward."""
         with self.mutex:
-            gate.watched = self._watched = True
-            self._gates.add(gate)
+            self._waiters.watch(gate)
 
     def wait(self, seq: int, promise: Promise, timeout: float) -> bool:
         """Wait in a thread until the promise is kept; False when `timeout` seconds passed first."""
@@ -415,13 +395,12 @@ class Engine:
             turn = lock = None
             with self.mutex:
                 if self.reached(seq, promise):
-                    self._threads.notify(self)
+                    self._waiters.wake_next(self)
                     return True
                 if promise == Promise.WRITTEN and self.pace.inline and self._turn is _FREE and not self.rotation_due:
                     self._turn = turn = object()
                 else:
-                    lock = self._threads.add(seq, promise)
-                    self._watched = True
+                    lock = self._waiters.add(seq, promise)
             if turn is not None:
                 self._write_for_all(turn)
                 continue
@@ -429,7 +408,7 @@ class Engine:
             # Hazard: who is woken to wake the next may be interrupted before it does: nobody sleeps for long.
             if lock is not None and not lock.acquire(timeout=max(0.0, min(left, _DOZE))):
                 with self.mutex:
-                    self._threads.drop(lock)
+                    self._waiters.drop(lock)
                 if left <= _DOZE:
                     return self.reached(seq, promise)
 
@@ -443,20 +422,11 @@ class Engine:
                 with self.mutex:
                     self._hand_over()
 
-    def notify(self) -> None:
-        """Wake who waits; under the mutex."""
-        gates, self._gates = self._gates, set()
-        for gate in gates:
-            gate.watched = False
-            gate.notify()
-        self._threads.notify(self)
-        self._watched = bool(self._threads)
-
     # Trouble.
 
     def fail(self, error: StoreError) -> None:
         """Take nothing more: what is on the disk is not what was written."""
         with self.mutex:
             self.admission.fail(error)
-            self.notify()
+            self._waiters.notify(self)
         warn(f"sealed log {self.shelf.stream}: {error}")

@@ -6,9 +6,9 @@ from enum import IntEnum
 from typing import Final, Literal, NamedTuple
 
 from fapilog_tamper.encoding import b64url_encode
-from fapilog_tamper.errors import ConfigError
+from fapilog_tamper.errors import ConfigError, StoreError
 
-__all__ = ["Durability", "Promise", "Receipt", "parse_promise"]
+__all__ = ["Durability", "Promise", "Receipt", "broken_promise", "parse_promise"]
 
 Durability = Literal["accepted", "written", "synced"]
 
@@ -60,3 +60,17 @@ def parse_promise(durability: str) -> Promise:
     except (KeyError, TypeError):
         choice = ", ".join(_PROMISES)
         raise ConfigError(f"durability is {durability!r}.", hint=f"Use one of {choice}.") from None
+
+
+def broken_promise(stream: str, seq: int, promise: Promise, failed: StoreError | None, troubles: str) -> StoreError:
+    """Return the error of an entry whose promise was not kept in time, or (`failed`) never will be."""
+    if failed is not None:
+        error = StoreError(f"entry {seq} of {stream}: {failed.message}", hint=failed.hint)
+    else:
+        error = StoreError(
+            f"entry {seq} of {stream} is accepted and not {promise.name.lower()} in time"
+            f": {troubles or 'the disk does not answer'}.",
+            hint="It is stored as soon as the disk takes it; do not append it again.",
+        )
+    error.seqs = (seq,)
+    return error

@@ -7,7 +7,6 @@ of `worker`. Attest only what is synced: `manifest` and `head` are called for en
 from __future__ import annotations
 
 import errno
-import json
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -19,6 +18,7 @@ from fapilog_tamper.errors import StoreError
 from fapilog_tamper.head import Head, format_head, sign_head
 from fapilog_tamper.layout import head_name, manifest_name, segment_name, segment_place
 from fapilog_tamper.manifest import Manifest, format_manifest, sign_manifest
+from fapilog_tamper.stamps import timestamp_of
 from fapilog_tamper.writer.segment import End, Hashed, OpenSegment
 from fapilog_tamper.writer.slots import others_of
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fapilog_tamper.store.base import Store
     from fapilog_tamper.writer.signer import Signer
 
-__all__ = ["Shelf", "timestamp_of", "write_far"]
+__all__ = ["Shelf", "write_far"]
 
 _CHUNK: Final = 1 << 20
 
@@ -253,15 +253,3 @@ def write_far(store: Store, handle: int, data: bytes, offset: int) -> tuple[int,
     except OSError as error:
         return at, error
     return at, None
-
-
-def timestamp_of(payload: bytes) -> str | None:
-    """Return the top-level `timestamp` of a payload or line, where it is a string."""
-    # In raw bytes a name may be spelled with escapes, and stand before white space.
-    if b"timestamp" not in payload and b"\\u" not in payload:
-        return None
-    try:
-        stamp = json.loads(payload, parse_int=float).get("timestamp")
-    except (ValueError, RecursionError):
-        return None
-    return stamp if isinstance(stamp, str) else None

@@ -14,7 +14,6 @@ class Counters:
     batches: int = 0
     syncs: int = 0
     heads: int = 0
-    seals: int = 0
     resyncs: int = 0
 
 

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol
 
 from fapilog_tamper.writer.promise import Promise
 
-__all__ = ["LoopGate", "ThreadWaiters"]
+__all__ = ["LoopGate", "Waiters"]
 
 _PASS: Final = 0.0005
 """Seconds that appends may take of one pass of an event loop before further ones let others go first."""
@@ -33,28 +33,42 @@ class Progress(Protocol):
         ...
 
 
-class ThreadWaiters:
-    """Threads that wait, each on a lock of its own; guarded by the engine's mutex."""
+class Waiters:
+    """All who wait on one engine; guarded by its mutex. `watched`: somebody does."""
 
     def __init__(self) -> None:
+        self.watched = False
         self._waiting: list[tuple[int, Promise, threading.Lock]] = []
+        self._gates: set[LoopGate] = set()
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+    def watch(self, gate: LoopGate) -> None:
+        """Have the gate notified at the next step forward."""
+        gate.watched = self.watched = True
+        self._gates.add(gate)
+
+    def notify(self, progress: Progress) -> None:
+        """Wake who waits for a step forward that was made."""
+        gates, self._gates = self._gates, set()
+        for gate in gates:
+            gate.watched = False
+            gate.notify()
+        self.wake_next(progress)
+        self.watched = bool(self._waiting)
 
     def add(self, seq: int, promise: Promise) -> threading.Lock:
         """Return a lock that is released when the promise is kept."""
         lock = threading.Lock()
         lock.acquire()
         self._waiting.append((seq, promise, lock))
+        self.watched = True
         return lock
 
     def drop(self, lock: threading.Lock) -> None:
         """Forget a waiter that gave up."""
         self._waiting = [one for one in self._waiting if one[2] is not lock]
 
-    def notify(self, progress: Progress) -> None:
-        """Wake one whose promise is kept; it calls this again when it goes, and so wakes the next.
+    def wake_next(self, progress: Progress) -> None:
+        """Wake one thread whose promise is kept; it calls this again when it goes, and so wakes the next.
 
         To wake all at once would have them fight for the interpreter, which costs more than it gives.
         """

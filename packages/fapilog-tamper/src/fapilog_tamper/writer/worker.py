@@ -19,9 +19,8 @@ from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Final
 
 from fapilog_tamper.errors import SealKeyError, StoreError
-from fapilog_tamper.payload import control_payload
 from fapilog_tamper.writer.closing import Closing
-from fapilog_tamper.writer.promise import Promise
+from fapilog_tamper.writer.own import OwnEntries
 from fapilog_tamper.writer.retry import Retry
 from fapilog_tamper.writer.segment import no_segment
 
@@ -39,7 +38,6 @@ _HEAD_ENTRIES: Final = 10_000
 _HEAD_SHARE: Final = 20
 """A head is written no more often than leaves it a twentieth of the time."""
 
-_SEAL_SECONDS: Final = 0.2
 _POLL: Final = 0.002
 _TAKEN: Final = 0.05
 _COMMIT_BYTES: Final = 4 << 20
@@ -52,6 +50,7 @@ class Worker:
     def __init__(self, engine: Engine, clock: Clock, described: Callable[[str], None], *, attested: int) -> None:
         self._engine = engine
         self._clock = clock
+        self._own = OwnEntries(engine)
         self._closing = Closing(engine.shelf, engine.troubles, described)
         self._ended = threading.Event()
         self._ended.set()
@@ -108,9 +107,9 @@ class Worker:
         """Return the seconds until something is due."""
         now = monotonic()
         times = [now + _IDLE, *self._commit_times(now), *self._attest_times(now)]
-        since = self._engine.signer.unsigned_since
-        if since is not None:
-            times.append(now + since + _SEAL_SECONDS - perf_counter())
+        seal_pause = self._own.seal_pause()
+        if seal_pause is not None:
+            times.append(max(now + seal_pause, self._write_retry.at, self._sync_retry.at))
         if self._closing or self._to_swap is not None:
             times.append(max(self._closing.retry.at, self._sync_retry.at))
         return max(0.0, min(times) - now)
@@ -118,7 +117,7 @@ class Worker:
     def _commit_times(self, now: float) -> Iterator[float]:
         engine = self._engine
         with engine.mutex:
-            flush_at, taken = engine.flush_time(), engine.turn_wanted
+            flush_at, taken = engine.wishes.write_time(engine.end.seq, pending=engine.pending > 0), engine.turn_wanted
             tell = engine.admission.may_tell(engine.pending_bytes)
         # While a caller stands in a write there is nothing to do but to wait until he rings.
         soonest = now + _TAKEN if taken else 0.0
@@ -152,7 +151,9 @@ class Worker:
         with self._stepping:
             try:
                 self._commit()
-                self._cover()
+                # While the store fails, seals would only pile up.
+                if not (self._write_retry.at or self._sync_retry.at) and self._own.cover():
+                    self._commit()
                 self._sync()
                 self._closing.step(self._engine.synced.seq)
                 self._attest()
@@ -161,7 +162,7 @@ class Worker:
 
     def _commit(self) -> None:
         engine = self._engine
-        self._count_gap()
+        self._own.count_gap()
         segment = engine.end.segment
         if segment is not None and self._clock() >= segment.rotate_at:
             engine.rotation_due = True
@@ -196,50 +197,19 @@ class Worker:
         """Tell whether pending lines are asked for, or have waited long enough for company."""
         engine = self._engine
         with engine.mutex:
-            at = engine.flush_time()
-            due = (at is not None and monotonic() >= at) or (engine.admission.closing and engine.pending > 0)
+            pending = engine.pending > 0
+            at = engine.wishes.write_time(engine.end.seq, pending=pending)
+            due = (at is not None and monotonic() >= at) or (engine.admission.closing and pending)
             if due:
-                engine.flush_at = None
+                engine.wishes.linger_until = None
             return due
-
-    def _count_gap(self) -> None:
-        """Put on record how many events were refused, once there is room again."""
-        engine = self._engine
-        with engine.mutex:
-            if not engine.admission.may_tell(engine.pending_bytes):
-                return
-            count, *times = engine.admission.tell()
-        first, last = (engine.shelf.time_text(seconds) for seconds in times)
-        payload = control_payload("gap", count=count, reason="buffer full", first_ts=first, last_ts=last)
-        engine.put(payload, None, Promise.SYNCED, internal=True)
-
-    def _cover(self) -> None:
-        engine, signer = self._engine, self._engine.signer
-        since = signer.unsigned_since
-        if since is None or perf_counter() - since < _SEAL_SECONDS or self._write_retry.at or self._sync_retry.at:
-            return
-        seq, chain = engine.last
-        try:
-            payload = signer.seal_payload(seq, chain)
-        except SealKeyError as error:
-            engine.troubles.meet("signing", error)
-            signer.unsigned_since = perf_counter() + 1.0
-            return
-        engine.troubles.well("signing")
-        item, _ = engine.put(payload, None, Promise.SYNCED, internal=True)
-        engine.counters.seals += 1
-        with engine.mutex:
-            # An entry that came in between is covered by nothing yet; the seal itself needs no cover.
-            if item[0] == seq + 1:
-                signer.unsigned_since = None
-        self._commit()
 
     def _sync(self) -> None:
         engine = self._engine
         if self._to_swap is not None:
             self._swap(self._to_swap)
             return
-        wanted = engine.wanted_synced > engine.synced.seq or self._head_due() or self._closing.wounded
+        wanted = engine.wishes.synced > engine.synced.seq or self._head_due() or self._closing.wounded
         if not (wanted and self._sync_retry.due and engine.end.seq > engine.synced.seq):
             return
         segment = engine.segment
@@ -402,6 +372,11 @@ class Worker:
         """What was to be done and is not, or None."""
         wounded = self._closing.wounded or self._to_swap is not None
         return "a failed sync is being made good" if wounded else None
+
+    @property
+    def seals(self) -> int:
+        """How many late seals have been written."""
+        return self._own.seals
 
     @property
     def described(self) -> int:
