@@ -34,7 +34,7 @@ __all__ = [
     "tag_message",
 ]
 
-MAX_DOCUMENT: Final = 1 << 20
+MAX_DOCUMENT: Final = 4 << 20
 """Bytes of the largest head or manifest that is read."""
 
 HASH_SIZE: Final = 32

@@ -8,10 +8,21 @@ from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from fapilog_tamper.errors import ConfigError, HeadError, RollbackError, SealKeyError, StoreError, TamperError
+from fapilog_tamper.document import MAX_DOCUMENT
+from fapilog_tamper.errors import (
+    ConfigError,
+    FormatError,
+    HeadError,
+    RollbackError,
+    SealKeyError,
+    StoreError,
+    TamperError,
+)
+from fapilog_tamper.head import parse_head
 from fapilog_tamper.keys import Ed25519VerifyingKey, thumbprint
 from fapilog_tamper.keys.keyring import Keyring
-from fapilog_tamper.layout import is_segment_name, lock_name, manifest_name, plain_name, segment_place
+from fapilog_tamper.layout import head_name, is_segment_name, lock_name, manifest_name, plain_name, segment_place
+from fapilog_tamper.manifest import parse_manifest
 from fapilog_tamper.payload import control_payload
 from fapilog_tamper.recovery.facts import RESTORED, format_restored
 from fapilog_tamper.recovery.mend import finish, mend, recovery_payload, restore_payload
@@ -43,6 +54,8 @@ __all__ = ["OpenStream", "open_stream", "restore_stream"]
 
 _LANE_SECONDS: Final = 0.02
 _PACKER_SECONDS: Final = 1.0
+_GRACE: Final = 1.0
+"""Seconds that the thread of a log has to end, however little time the caller has."""
 
 
 @dataclass(slots=True, eq=False)
@@ -143,9 +156,9 @@ class OpenStream:
         deadline = monotonic() + timeout
         self.engine.stop_accepting()
         try:
-            if not self.worker.stop(timeout):
+            if not self.worker.stop(max(_GRACE, timeout)):
                 raise self._left("the disk does not answer")
-            if not self.worker.finish(deadline):
+            if not self.worker.finish(max(deadline, monotonic() + _GRACE)):
                 raise self._left(str(self.engine.troubles))
         finally:
             if not self._try_free(max(_PACKER_SECONDS, deadline - monotonic())):
@@ -159,8 +172,11 @@ class OpenStream:
         return ended
 
     def _free_later(self) -> None:
+        """Do what close had no time for, and free the slot, once nobody stands in a system call any more."""
         while not self._try_free(_PACKER_SECONDS):
             self.engine.bell.hear(_PACKER_SECONDS)
+            if not self.worker.running:
+                self.worker.finish(monotonic() + _PACKER_SECONDS)
 
     def _left(self, why: str) -> StoreError:
         failed, end = self.engine.failed, self.engine.end
@@ -387,7 +403,7 @@ def _recover_neighbours(settings: Settings, stream: str) -> None:
     names = set(settings.folder.names())
     for other in sorted(slots_of(names, settings.stream) - {stream}):
         ours = [name for name in names if segment_place(name, other) is not None and is_segment_name(name)]
-        if all(manifest_name(name) in names for name in ours):
+        if all(manifest_name(name) in names for name in ours) and not _lags(settings, other, ours):
             continue
         lock = settings.state.lock(lock_name(other))
         if lock is None:
@@ -396,3 +412,14 @@ def _recover_neighbours(settings: Settings, stream: str) -> None:
             _open_slot(settings, other, lock).close(settings.timeout)
         except TamperError as error:
             warn(f"sealed log {other} in {settings.folder} was not recovered: {error}")
+
+
+def _lags(settings: Settings, stream: str, ours: list[str]) -> bool:
+    """Tell whether the head of a stream does not speak of its last segment's end: its writer died in between."""
+    last = plain_name(max(ours, key=lambda name: segment_place(name, stream) or ("", 0)))
+    try:
+        head = parse_head(settings.state.read(head_name(stream), 0, MAX_DOCUMENT + 1))
+        manifest = parse_manifest(settings.folder.read(manifest_name(last), 0, MAX_DOCUMENT + 1))
+    except (FormatError, OSError):
+        return True
+    return head.seq < manifest.last_seq

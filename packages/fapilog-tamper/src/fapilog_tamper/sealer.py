@@ -25,6 +25,7 @@ from fapilog_tamper.settings import Settings, check_timeout, folder_of, state_of
 from fapilog_tamper.stamps import encode_event
 from fapilog_tamper.store.durable import FILE_MODE, FOLDER_MODE
 from fapilog_tamper.writer import exits
+from fapilog_tamper.writer.nesting import nested_error
 from fapilog_tamper.writer.promise import Durability, Promise, Receipt, broken_promise, parse_promise
 from fapilog_tamper.writer.stats import Health, Stats
 from fapilog_tamper.writer.troubles import warn
@@ -366,6 +367,8 @@ class SealedLog:
 
     def _close(self, how: Literal["closed", "exited"], timeout: float | None) -> None:
         seconds = self._seconds(timeout)
+        if self._opened is not None and self._opened.engine.is_nested(skip=2):
+            raise nested_error("close")
         with self._opening:
             opened = self._opened
             if self._ended != "closed":

@@ -164,22 +164,37 @@ def _is_head_name(name: str) -> bool:
 
 
 def _list_folder(scope: Scope, folder: Path, *wanted: Callable[[str], bool]) -> list[str] | None:
-    """Return the names of the regular files of a folder that any of `wanted` takes, sorted; None if it cannot tell."""
-    names: list[str] = []
+    """Return the names of the regular files of a folder that any of `wanted` takes, sorted; None if it cannot tell.
+
+    Hazard: reading a folder is not one step. While a writer compresses, the new name may come behind the place that was
+    read and the old one be gone before it, so the folder is read twice.
+    """
+    noted = len(scope.notes)
+    before = _list_once(scope, folder, wanted)
+    del scope.notes[noted:]
+    names = None if before is None else _list_once(scope, folder, wanted)
+    if before is None or names is None:
+        return None
+    here = {plain_name(name) for name in names}
+    return sorted([*names, *(name for name in before if name not in names and plain_name(name) not in here)])
+
+
+def _list_once(scope: Scope, folder: Path, wanted: tuple[Callable[[str], bool], ...]) -> set[str] | None:
+    names: set[str] = set()
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if not any(want(entry.name) for want in wanted):
                     continue
                 if entry.is_file(follow_symlinks=False):
-                    names.append(entry.name)
+                    names.add(entry.name)
                 else:
                     text = "not a regular file: passed over"
                     scope.notes.append(Note(NoteCode.PASSED_OVER, text, entry.path))
     except OSError as error:
         scope.findings.append(Finding(Code.UNREADABLE, f"the folder cannot be listed: {error.strerror}", str(folder)))
         return None
-    return sorted(names)
+    return names
 
 
 def _read_head(scope: Scope, path: Path, *, given: bool) -> None:

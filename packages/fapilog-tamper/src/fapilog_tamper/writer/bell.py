@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 __all__ = ["Bell"]
 
@@ -10,7 +14,7 @@ __all__ = ["Bell"]
 class Bell:
     """Rung under the mutex that it was made with, heard by one thread at a time."""
 
-    def __init__(self, mutex: threading.Lock) -> None:
+    def __init__(self, mutex: AbstractContextManager[object]) -> None:
         self._mutex = mutex
         self._lock = threading.Lock()
         self._lock.acquire()

@@ -20,6 +20,7 @@ from fapilog_tamper.errors import StoreError
 from fapilog_tamper.writer.admission import Admission, Limits
 from fapilog_tamper.writer.bell import Bell
 from fapilog_tamper.writer.committing import MOST_BYTES, commit, take_batch
+from fapilog_tamper.writer.nesting import is_nested, nested_error
 from fapilog_tamper.writer.pace import SLOW, Pace
 from fapilog_tamper.writer.promise import Promise
 from fapilog_tamper.writer.segment import FOLD, no_segment
@@ -52,7 +53,7 @@ class Engine:
         self.shelf = shelf
         self.signer = signer
         self.counters = Counters()
-        self.mutex = threading.Lock()
+        self.mutex = threading.RLock()
         self.bell = Bell(self.mutex)
         self.pace = Pace(allowed=limits.inline)
         self.troubles = Troubles(f"{shelf.stream} in {shelf.folder}")
@@ -62,6 +63,7 @@ class Engine:
         self.wishes = Wishes()
         self.head_at_seq = end.seq + 1
         self.admission = Admission(limits, clock, shelf.stream)
+        self.worker_thread = 0
         self.crowded = False
         self.lonely = False
         self._max_buffer = limits.max_buffer
@@ -108,6 +110,8 @@ class Engine:
         """
         # The speed of the log is made here: no call that can be saved, no lock taken twice.
         mine: object | None = None
+        if self.mutex._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001 (nothing public tells it)
+            raise nested_error("append")
         try:
             with self.mutex:
                 begun = perf_counter()
@@ -361,9 +365,13 @@ class Engine:
         """Why nothing is taken any more, for good."""
         return self.admission.failed
 
+    def is_nested(self, skip: int) -> bool:
+        """Tell whether this thread is in the log's own work further out, which therefore cannot go on."""
+        return threading.get_ident() == self.worker_thread or is_nested(self, _WORK, skip)
+
     def after_fork(self) -> None:
         """Have locks of one's own: those of the parent may be held for ever in this child."""
-        self.mutex = threading.Lock()
+        self.mutex = threading.RLock()
         self.bell = Bell(self.mutex)
 
     def stop_accepting(self) -> None:
@@ -390,6 +398,8 @@ class Engine:
 
     def wait(self, seq: int, promise: Promise, timeout: float) -> bool:
         """Wait in a thread until the promise is kept; False when `timeout` seconds passed first."""
+        if not self.reached(seq, promise) and self.is_nested(skip=3):
+            raise nested_error(f"append (entry {seq})")
         deadline = monotonic() + timeout
         while True:
             turn = lock = None
@@ -430,3 +440,18 @@ class Engine:
             self.admission.fail(error)
             self._waiters.notify(self)
         warn(f"sealed log {self.shelf.stream}: {error}")
+
+
+_WORK: Final = frozenset(
+    method.__code__
+    for method in (
+        Engine.put,
+        Engine.wait,
+        Engine.write_some,
+        Engine.take_turn,
+        Engine.give_turn,
+        Engine.settle,
+        Engine.fail,
+    )
+)
+"""What must not be waited for by whoever interrupted it."""

@@ -74,7 +74,7 @@ class OpenSegment:
     named: bool = False
     synced: End | None = None
     _synced_hashed: Hashed = field(default_factory=_nothing)
-    _folding: threading.Lock = field(default_factory=threading.Lock)
+    _folding: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def end(self) -> End:
@@ -83,27 +83,22 @@ class OpenSegment:
         return End(last[0], last[1], last[2], self if self.handle >= 0 else None)
 
     def fold(self) -> tuple[End, Hashed]:
-        """Take what was committed into the hash and the time stamps; return where that ends, and both."""
+        """Take what was committed into the hash and the time stamps; return where that ends, and both.
+
+        Hazard: a signal handler that appends may fold in the middle of this, in the same thread. So what was begun here
+        counts only if nothing changed meanwhile.
+        """
         with self._folding:
-            count = len(self.chunks)
-            done = self.hashed
+            count, first, done = len(self.chunks), self.chunks[0], self.hashed
             # Ctrl-C may have ended a fold between its last two steps.
             part = [chunk for chunk in self.chunks[1:count] if chunk[2] > done.offset]
             last = self.chunks[count - 1]
-            if part:
-                least = [chunk[4] for chunk in part if chunk[4] is not None]
-                most = [chunk[5] for chunk in part if chunk[5] is not None]
-                digest = done.digest.copy()
-                # Above two kilobytes hashing leaves the interpreter to other threads.
-                digest.update(b"".join([chunk[3] for chunk in part]))
-                self.hashed = done = Hashed(
-                    last[2],
-                    digest,
-                    min([*least, *([] if done.first_ts is None else [done.first_ts])], default=None),
-                    max([*most, *([] if done.last_ts is None else [done.last_ts])], default=None),
-                )
-            del self.chunks[: count - 1]
-            return End(last[0], last[1], last[2], self), done
+            fresh = _with(done, part, last[2]) if part else done
+            if self.hashed is done:
+                self.hashed = fresh
+            if self.chunks[0] is first:
+                del self.chunks[: count - 1]
+            return (End(last[0], last[1], last[2], self), fresh) if self.hashed is fresh else self.fold()
 
     def keep(self, end: End, hashed: Hashed) -> None:
         """Remember how far the segment is on the disk; both are what `fold` returned."""
@@ -120,6 +115,20 @@ class OpenSegment:
         if end is not None:
             self.chunks = [(end.seq, end.chain, end.offset, b"", None, None)]
         self.hashed = self._synced_hashed
+
+
+def _with(done: Hashed, part: list[Chunk], offset: int) -> Hashed:
+    least = [chunk[4] for chunk in part if chunk[4] is not None]
+    most = [chunk[5] for chunk in part if chunk[5] is not None]
+    digest = done.digest.copy()
+    # Above two kilobytes hashing leaves the interpreter to other threads.
+    digest.update(b"".join([chunk[3] for chunk in part]))
+    return Hashed(
+        offset,
+        digest,
+        min([*least, *([] if done.first_ts is None else [done.first_ts])], default=None),
+        max([*most, *([] if done.last_ts is None else [done.last_ts])], default=None),
+    )
 
 
 def no_segment(seq: int, chain: bytes, offset: int = 0) -> OpenSegment:

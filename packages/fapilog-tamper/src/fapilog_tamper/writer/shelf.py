@@ -107,6 +107,24 @@ class Shelf:
             self.folder.sync_names()
             segment.named = True
 
+    def require_whole(self, segment: OpenSegment, size: int) -> None:
+        """Notice a segment that somebody else removed or cut while it was written, before anything attests it.
+
+        Raises:
+            StoreError: its file is not there, is shorter than what was written, or does not begin as it was written.
+        """
+        try:
+            whole = self.folder.size(segment.name) >= size and (
+                size == 0 or self.folder.read(segment.name, 0, 1) == b"{"
+            )
+        except FileNotFoundError:
+            whole = False
+        except OSError:
+            return
+        if not whole:
+            text = f"{segment.name} was removed or cut by somebody else while it was written."
+            raise StoreError(text, hint="Keep log rotators away from the folder; verify it, and see who was there.")
+
     def copy(self, old: OpenSegment) -> OpenSegment:
         """Return a new segment that begins with the lines of `old` that were never synced.
 

@@ -46,6 +46,6 @@ def warn(text: str) -> None:
     """Tell the user."""
     try:
         warnings.warn(text, RuntimeWarning, stacklevel=2)
-    except RuntimeWarning:
-        # Warnings are errors here. Callers are told by StoreError; a worker that died of this would tell nobody.
+    except Exception:  # noqa: BLE001 - warning runs the user's code: filters, hooks, log handlers
+        # Callers are told by StoreError; a worker that died of this would tell nobody.
         return

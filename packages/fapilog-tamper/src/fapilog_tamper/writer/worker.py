@@ -95,6 +95,7 @@ class Worker:
 
     def _run(self) -> None:
         self._began = True
+        self._engine.worker_thread = threading.get_ident()
         try:
             while not self._stopping:
                 self._engine.bell.hear(self._pause())
@@ -218,6 +219,7 @@ class Worker:
             return
         try:
             engine.shelf.sync(segment)
+            engine.shelf.require_whole(segment, end.offset)
         except OSError as error:
             self._wound(error, segment)
             return
@@ -277,6 +279,7 @@ class Worker:
         end, hashed = segment.fold()
         try:
             engine.shelf.sync(segment)
+            engine.shelf.require_whole(segment, end.offset)
         except OSError as error:
             engine.troubles.meet("sync", error)
             self._sync_retry.failed()
