@@ -42,8 +42,8 @@ fuzz: $(STAMP) ## one million mutated files: none may verify as intact
 	$(BIN)/python tests/attacks/fuzz.py --files 1000000 --seed $(SEED)
 
 soak: $(STAMP) ## kill, cut the power and crowd the log for some minutes
-	$(BIN)/python tests/faults/soak.py --kills 300 --seed $(SEED)
-	$(BIN)/python tests/concurrency/soak.py --seed $(SEED)
+	$(BIN)/python tests/faults/soak.py --kills 300 --cuts 2000 --seed $(SEED)
+	$(BIN)/python tests/concurrency/soak.py --rounds 3
 
 bench: $(STAMP) ## print rates as ratios to a tight loop in the same run
 	$(BIN)/python benchmarks/appending.py
