@@ -29,7 +29,7 @@ from fapilog_tamper.writer.nesting import nested_error
 from fapilog_tamper.writer.promise import Durability, Promise, Receipt, broken_promise, parse_promise
 from fapilog_tamper.writer.stats import Health, Stats
 from fapilog_tamper.writer.troubles import warn
-from fapilog_tamper.writer.waiting import LoopGate
+from fapilog_tamper.writer.waiting import TURN, LoopGate
 
 if TYPE_CHECKING:
     import os
@@ -234,7 +234,7 @@ class SealedLog:
             check_timeout(timeout)
         gate = self._gate()
         if gate.must_turn():
-            await asyncio.sleep(0)
+            await TURN
         payload, stamp = encode_event(event, self._limit)
         opened = self._opened or self._reopen()
         engine = opened.engine
