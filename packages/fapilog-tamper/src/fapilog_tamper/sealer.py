@@ -18,7 +18,7 @@ from fapilog_tamper.entry import ChainState
 from fapilog_tamper.errors import StoreError
 from fapilog_tamper.keys import SigningKey, open_signing_key
 from fapilog_tamper.names import base_stream
-from fapilog_tamper.opening import OpenStream, open_stream, restore_stream
+from fapilog_tamper.opening import open_stream, restore_stream
 from fapilog_tamper.payload import DEFAULT_LIMIT
 from fapilog_tamper.rotation import Rotation
 from fapilog_tamper.settings import Settings, check_timeout, folder_of, state_of
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from fapilog_tamper.keys.keyring import Keyring
     from fapilog_tamper.store.base import Store
     from fapilog_tamper.writer.packer import Compression
+    from fapilog_tamper.writer.stream import OpenStream
 
 __all__ = ["Durability", "Receipt", "SealedLog"]
 
