@@ -102,6 +102,8 @@ class Worker:
                 if not self._stopping:
                     self.step()
         finally:
+            # Another thread may be given this number.
+            self._engine.worker_thread = 0
             self._ended.set()
 
     def _pause(self) -> float:
