@@ -6,6 +6,7 @@
     ├── PayloadError         raw payload bytes that a log must not take
     ├── ConfigError          settings, paths or options that cannot work
     ├── SealKeyError         a key that cannot be found, read, parsed or used
+    │   └── PlainKeyError    key material that says neither what it is called nor what it is for
     └── StoreError           the log could not be written or read back
         ├── RollbackError    a log holds less, or other things, than what speaks of it says
         └── HeadError        the head of a stream cannot be believed
@@ -24,6 +25,7 @@ __all__ = [
     "FormatError",
     "HeadError",
     "PayloadError",
+    "PlainKeyError",
     "RollbackError",
     "SealKeyError",
     "StoreError",
@@ -78,6 +80,12 @@ class SealKeyError(TamperError):
     """A key cannot be found, read, parsed or used."""
 
     default_hint = "Check the key and its URI."
+
+
+class PlainKeyError(SealKeyError):
+    """Key material does not say its key_id and algorithm, and nobody else did."""
+
+    default_hint = "Write them into the key URI, ?kid=K&alg=HMAC-SHA256|Ed25519, or use a JWK."
 
 
 class StoreError(TamperError):

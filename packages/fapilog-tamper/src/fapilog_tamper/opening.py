@@ -31,7 +31,7 @@ from fapilog_tamper.writer.promise import Promise
 from fapilog_tamper.writer.segment import End
 from fapilog_tamper.writer.shelf import Shelf
 from fapilog_tamper.writer.signer import Signer
-from fapilog_tamper.writer.slots import require_distinct, slots_of, take_slot
+from fapilog_tamper.writer.slots import require_distinct, slots_of, take_restart, take_slot
 from fapilog_tamper.writer.stream import OpenStream
 from fapilog_tamper.writer.troubles import warn
 from fapilog_tamper.writer.worker import Worker
@@ -48,7 +48,7 @@ __all__ = ["open_stream", "restore_stream"]
 
 
 def open_stream(settings: Settings) -> OpenStream:
-    """Open the lowest free slot of a stream; recover what a crash left there, and in slots that nobody holds.
+    """Open the lowest free slot of a stream, or begin a chain anew; recover what a crash left where nobody writes.
 
     Raises:
         ConfigError: the name cannot be used in this folder.
@@ -59,7 +59,10 @@ def open_stream(settings: Settings) -> OpenStream:
     """
     _make(settings)
     try:
-        stream, lock = take_slot(settings.state, settings.stream)
+        if settings.restart:
+            stream, lock = take_restart(settings.folder, settings.state, settings.stream)
+        else:
+            stream, lock = take_slot(settings.state, settings.stream)
     except OSError as error:
         raise _unopened(settings, settings.stream, error) from error
     opened = _open_slot(settings, stream, lock)
@@ -190,7 +193,7 @@ def _prepare(settings: Settings, stream: str, lock: Lock, facts: StreamFacts, pl
     begun = End(plan.seq, plan.chain_hash, offset, None)
     limits = Limits(settings.inline, settings.max_buffer_bytes, settings.on_full == "raise")
     engine = Engine(shelf, signer, begun, limits=limits, rotation=settings.rotation, clock=settings.clock)
-    packer = Packer(settings.folder, settings.compress, engine.troubles)
+    packer = Packer(settings.folder, settings.compress, engine.troubles, settings.on_closed)
     # What a restore passes over attests nothing of what follows.
     attested = head.seq if head is not None and plan.lost is None else 0
     worker = Worker(engine, settings.clock, packer.add, attested=attested)

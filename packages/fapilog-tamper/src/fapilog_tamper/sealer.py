@@ -33,12 +33,13 @@ from fapilog_tamper.writer.waiting import TURN, LoopGate
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from fapilog_tamper.keys.keyring import Keyring
     from fapilog_tamper.store.base import Store
     from fapilog_tamper.writer.packer import Compression
+    from fapilog_tamper.writer.segment import Item
     from fapilog_tamper.writer.stream import OpenStream
 
 __all__ = ["Durability", "Receipt", "SealedLog"]
@@ -91,6 +92,8 @@ class SealedLog:
         file_mode: int = FILE_MODE,
         folder_mode: int = FOLDER_MODE,
         clock: Clock = system_clock,
+        restart: bool = False,
+        on_closed: Callable[[str], None] | None = None,
     ) -> Self:
         """Open a stream for writing; it is made where it does not exist, and recovered where it was not closed.
 
@@ -117,6 +120,10 @@ class SealedLog:
             file_mode: permission bits of new files.
             folder_mode: permission bits of new folders.
             clock: seconds since 1970; for tests.
+            restart: begin a new chain behind those that are there: a stream of its own, `<stream>.r2` and so on,
+                which what is left of the others is held against.
+            on_closed: called in a thread of the log with the name of each segment that has its manifest, when it is
+                compressed; must not raise.
 
         Raises:
             StoreError: the folder cannot be written, or what a crash left cannot be recovered: RollbackError where
@@ -140,6 +147,8 @@ class SealedLog:
             on_full=on_full,
             timeout=timeout,
             clock=clock,
+            restart=restart,
+            on_closed=on_closed,
         )
         return cls(settings, open_stream(settings))
 
@@ -230,6 +239,31 @@ class SealedLog:
 
         A cancelled call may or may not have appended: what was accepted stays.
         """
+        opened, item = await self._append_async(event, durability, timeout, mac=False)
+        return _new_receipt(Receipt, (opened.stream, item[0], item[1]))
+
+    async def append_line(
+        self,
+        event: Mapping[str, object] | bytes,
+        *,
+        durability: Durability | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 (see append_async)
+    ) -> bytes:
+        """As `append_async`, and return the line as it stands in the log, to be sent on.
+
+        In a keyed stream it carries a mac of its own, so that whoever gets it can verify it alone.
+        """
+        _, item = await self._append_async(event, durability, timeout, mac=True)
+        return item[2]
+
+    async def _append_async(
+        self,
+        event: Mapping[str, object] | bytes,
+        durability: Durability | None,
+        timeout: float | None,  # noqa: ASYNC109 (see append_async)
+        *,
+        mac: bool,
+    ) -> tuple[OpenStream, Item]:
         promise = self._promise if durability is None else parse_promise(durability)
         if timeout is not None:
             check_timeout(timeout)
@@ -239,7 +273,7 @@ class SealedLog:
         payload, stamp = encode_event(event, self._limit)
         opened = self._opened or self._reopen()
         engine = opened.engine
-        item, written = engine.put(payload, stamp, promise)
+        item, written = engine.put(payload, stamp, promise, mac=mac)
         if not written and (promise or engine.over_full):
             wanted = promise or Promise.WRITTEN
             if opened.worker.running:
@@ -247,7 +281,7 @@ class SealedLog:
                 self._require_kept(opened, item[0], wanted, kept=kept)
             else:
                 self._wait(opened, item[0], wanted, timeout)
-        return _new_receipt(Receipt, (opened.stream, item[0], item[1]))
+        return opened, item
 
     def _gate(self) -> LoopGate:
         loop = asyncio.get_running_loop()

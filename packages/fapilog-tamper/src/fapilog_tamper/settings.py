@@ -19,6 +19,8 @@ from fapilog_tamper.writer.promise import Promise
 from fapilog_tamper.writer.slots import check_own_stream
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fapilog_tamper.keys import SigningKey
     from fapilog_tamper.writer.packer import Compression
 
@@ -48,6 +50,8 @@ class Settings:
     on_full: str = "wait"
     timeout: float = 30.0
     clock: Clock = system_clock
+    restart: bool = False
+    on_closed: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
         check_own_stream(self.stream)
@@ -56,6 +60,7 @@ class Settings:
         _check_choice("on_full", self.on_full, _ON_FULL)
         check_timeout(self.timeout)
         _check_kind("inline", self.inline, bool, "True or False")
+        _check_kind("restart", self.restart, bool, "True or False")
         _check_kind("rotation", self.rotation, Rotation, "a Rotation")
         if self.keyring is not None:
             _check_kind("keyring", self.keyring, Keyring, "a Keyring")

@@ -18,7 +18,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from fapilog_tamper.encoding import b64url_decode, b64url_encode, hex_decode
-from fapilog_tamper.errors import SealKeyError
+from fapilog_tamper.errors import PlainKeyError, SealKeyError
 from fapilog_tamper.keys.base import Algorithm, SigningKey, VerifyingKey, verifying_half
 from fapilog_tamper.keys.local import KEY_BYTES, Ed25519SigningKey, Ed25519VerifyingKey, HmacKey
 from fapilog_tamper.keys.reading import located, parse_object, text_member
@@ -122,10 +122,7 @@ def parse_material(raw: bytes, *, key_id: str | None, algorithm: Algorithm | Non
         data = _parse_plain(raw)
         if key_id is None or algorithm is None:
             missing = [name for name, value in (("key_id", key_id), ("algorithm", algorithm)) if value is None]
-            raise SealKeyError(
-                f"{' and '.join(missing)} missing, and plain material does not say.",
-                hint="Write them into the key URI, ?kid=K&alg=HMAC-SHA256|Ed25519, or use a JWK.",
-            )
+            raise PlainKeyError(f"{' and '.join(missing)} missing, and plain material does not say.")
         if algorithm is Algorithm.HMAC_SHA256:
             return HmacKey(key_id, data)
         return Ed25519SigningKey(key_id, data) if seed else Ed25519VerifyingKey(key_id, data)

@@ -24,7 +24,8 @@ def located(source: str) -> Iterator[None]:
     try:
         yield
     except TamperError as error:
-        raise SealKeyError(f"{source}: {error.message}", hint=error.hint) from None
+        kind = type(error) if isinstance(error, SealKeyError) else SealKeyError
+        raise kind(f"{source}: {error.message}", hint=error.hint) from None
 
 
 def parse_object(raw: bytes) -> dict[str, object]:

@@ -1,7 +1,7 @@
-"""Compressing closed segments, in a thread of its own: commits never wait for it.
+"""What is done with closed segments, in a thread of its own: compressing, and telling who wants to know.
 
-The compressed file is on the disk, and unpacks to what the manifest says, before the plain one is removed. A plain
-file that is not what its manifest says stays as it is: the verifier will name it.
+Commits never wait for it. The compressed file is on the disk, and unpacks to what the manifest says, before the plain
+one is removed. A plain file that is not what its manifest says stays as it is: the verifier will name it.
 """
 
 from __future__ import annotations
@@ -51,12 +51,16 @@ class _Compressor(Protocol):
 class Packer:
     """Compresses the segments that it is given, one after the other; what fails is tried again, less and less often.
 
-    What is left at the end is found at the next open.
+    What is left at the end is found at the next open. `told` hears the name of each, which it had before it was
+    compressed; it must not raise.
     """
 
-    def __init__(self, folder: Store, how: Compression, troubles: Troubles) -> None:
+    def __init__(
+        self, folder: Store, how: Compression, troubles: Troubles, told: Callable[[str], None] | None = None
+    ) -> None:
         self._folder = folder
         self._how = how
+        self._told = told
         self._troubles = troubles
         self._waiting: deque[str] = deque()
         self._mutex = threading.Lock()
@@ -65,8 +69,8 @@ class Packer:
         self._thread: threading.Thread | None = None
 
     def add(self, name: str) -> None:
-        """Compress a segment whose manifest is written, soon."""
-        if self._how == "none":
+        """Do what is to be done with a segment whose manifest is written, soon."""
+        if self._how == "none" and self._told is None:
             return
         with self._mutex:
             self._waiting.append(name)
@@ -76,8 +80,12 @@ class Packer:
                     thread.start()
                 except RuntimeError:
                     # At interpreter exit no thread can be started; the next open finds the segment.
-                    return
-                self._thread = thread
+                    self._waiting.clear()
+                else:
+                    self._thread = thread
+            alone = self._thread is None
+        if alone and self._told is not None:
+            self._told(name)
 
     def wait(self, timeout: float) -> bool:
         """Wait until nothing is left to compress, or that fails; False when `timeout` seconds passed first."""
@@ -99,7 +107,8 @@ class Packer:
                     return
                 name = self._waiting[0]
             try:
-                self._pack(name)
+                if self._how != "none":
+                    self._pack(name)
             except OSError as error:
                 self._troubles.meet(_WHAT, error)
                 retry.failed()
@@ -109,6 +118,8 @@ class Packer:
             self._waiting.popleft()
             self._troubles.well(_WHAT)
             retry.worked()
+            if self._told is not None:
+                self._told(name)
 
     def _pack(self, name: str) -> None:
         folder = self._folder

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from fapilog_tamper.head import Head
     from fapilog_tamper.store.base import Lock, Store
 
-__all__ = ["check_own_stream", "heads_of", "others_of", "require_distinct", "slot_name", "slots_of", "take_slot"]
+__all__ = [
+    "check_own_stream",
+    "heads_of",
+    "others_of",
+    "require_distinct",
+    "slot_name",
+    "slots_of",
+    "take_restart",
+    "take_slot",
+]
 
 _MOST_SLOTS: Final = 10_000
 
@@ -56,11 +65,37 @@ def take_slot(state: Store, stream: str) -> tuple[str, Lock]:
     raise StoreError(f"all slots of stream {stream} are taken.", hint="Close some of its writers.")
 
 
+def take_restart(folder: Store, state: Store, stream: str) -> tuple[str, Lock]:
+    """Take the lowest number behind all chains of a stream that have a segment or a head; return its stream and lock.
+
+    The first chain has the name of the stream itself, the others are `<stream>.r2` and so on.
+    """
+    number = 1 + _last_restart(folder, state, stream)
+    while True:
+        name = stream if number == 1 else f"{stream}.r{number}"
+        lock = state.lock(lock_name(name))
+        if lock is not None:
+            # Another process may have begun and ended this one since the folder was read.
+            if _last_restart(folder, state, stream) < number:
+                return name, lock
+            lock.release()
+        number += 1
+
+
+def _last_restart(folder: Store, state: Store, stream: str) -> int:
+    """Return the greatest number of a chain that is there, 0 for none."""
+    heads = {parsed for name in state.names() if (parsed := parse_head_name(name)) is not None}
+    numbered = re.compile(re.escape(stream) + r"(?:\.w[1-9][0-9]*)?(?:\.r([1-9][0-9]*))?(?:\.w[1-9][0-9]*)?")
+    found = (numbered.fullmatch(name) for name in slots_of(folder.names(), stream) | heads)
+    return max((int(match[1] or 1) for match in found if match is not None), default=0)
+
+
 def slots_of(names: Iterable[str], stream: str) -> set[str]:
-    """Return the slots of a stream that have segments, as their names tell."""
+    """Return the slots and restarted chains of a stream that have segments, as their names tell."""
     prefix = percent_encode(stream)
-    parsed = (parse_segment_name(plain_name(name)) for name in names if name.startswith((f"{prefix}.w", f"{prefix}_")))
-    slots = re.compile(re.escape(stream) + r"(\.w[1-9][0-9]*)?")
+    ours = (name for name in names if name.startswith((f"{prefix}.w", f"{prefix}.r", f"{prefix}_")))
+    parsed = (parse_segment_name(plain_name(name)) for name in ours)
+    slots = re.compile(re.escape(stream) + r"(?:\.[wr][1-9][0-9]*)*")
     return {found[0] for found in parsed if found is not None and slots.fullmatch(found[0])}
 
 

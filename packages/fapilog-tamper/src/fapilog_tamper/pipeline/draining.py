@@ -1,0 +1,192 @@
+"""The end of a process: fapilog's queues are drained, so that what was logged is sealed.
+
+fapilog means to do that and cannot: its exit hook needs a thread when none can be had any more, and what is in the
+queue is lost without a word. Its signal handler hangs when the signal comes while the main thread holds the lock of the
+queue, which is likely under load. Ours runs earlier, needs no thread, and waits until nobody is inside fapilog.
+
+    a plain exit, sys.exit, an uncaught exception     drained before the exit hooks run
+    SIGTERM                                            drained, then the process ends by the signal as before
+    os._exit, SIGKILL, a crash                         the queue is lost; what was written is recovered next time
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures.thread  # noqa: F401 (its exit hook must be older than ours, which then runs before it)
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from fapilog_tamper.errors import ConfigError
+from fapilog_tamper.pipeline import host
+from fapilog_tamper.pipeline.config import warn_user
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+__all__ = ["drain_loggers", "install_exit_drain", "is_installed"]
+
+_SECONDS: Final = 10.0
+_AGAIN: Final = 0.002
+"""Seconds until a signal that came at a bad moment is looked at again."""
+
+_PATIENCE: Final = 2.0
+"""Seconds for which a moment may be bad: beyond, whoever is inside fapilog is not a call that ends soon."""
+
+_INSIDE: Final = ("fapilog.core.", "fapilog_tamper.")
+
+
+class _State:
+    """What was installed, once a process."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.seconds = _SECONDS
+        self.signal_since: float | None = None
+
+
+_state: Final = _State()
+
+
+def install_exit_drain(*, timeout: float = _SECONDS) -> None:
+    """Have the loggers of fapilog drained when this process ends, those that exist and those that will.
+
+    Call it once, before or after loggers are made; `SealedSink` calls it by itself. SIGTERM is taken care of where
+    nobody but fapilog has a handler for it and this is the main thread. fapilog's own switches hold:
+    `core.atexit_drain_enabled` and `core.signal_handler_enabled`, as its environment variables have them.
+
+    Args:
+        timeout: seconds that draining may take in all; a warning says what did not get through.
+
+    Raises:
+        ConfigError: if `timeout` is not a positive number.
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+        raise ConfigError(f"timeout is {timeout!r}.", hint="Give seconds.")
+    _state.seconds = timeout
+    from fapilog import Settings, install_shutdown_handlers
+
+    core = Settings().core
+    if _state.pid != os.getpid():
+        _state.pid = os.getpid()
+        if core.atexit_drain_enabled:
+            _at_exit(_drain_at_exit)
+    if core.signal_handler_enabled and threading.current_thread() is threading.main_thread():
+        # First fapilog's, which is installed only once and would take the place of ours.
+        install_shutdown_handlers()
+        _take_signal()
+
+
+def is_installed() -> bool:
+    """Tell whether loggers are drained when this process ends."""
+    return _state.pid == os.getpid()
+
+
+def drain_loggers(timeout: float) -> int:
+    """Drain every logger of fapilog, and return how many events were left in queues when the time was over.
+
+    Any thread may call it, one with a running event loop too. Sinks that know how (`SealedSink`) close their files.
+    """
+    loggers = [logger for logger in host.loggers() if not host.is_draining(logger)]
+    deadline = monotonic() + timeout
+    threads = [threading.Thread(target=_drain, args=(logger,), daemon=True) for logger in loggers]
+    for thread, logger in zip(threads, loggers, strict=True):
+        try:
+            thread.start()
+        except RuntimeError:
+            # Python 3.12.0 to 3.12.2 have no thread for us at exit.
+            _drain(logger)
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join(max(0.0, deadline - monotonic()))
+    late = [logger for logger, thread in zip(loggers, threads, strict=True) if thread.is_alive()]
+    left = [host.queued(logger) for logger in late]
+    return sum(count or 1 for count in left)
+
+
+def _drain(logger: Any) -> None:  # noqa: ANN401 (a logger of fapilog, sync or async)
+    """Drain one logger in a loop of its own."""
+
+    async def drain() -> None:
+        # Not the pool of the loop: its threads are joined at exit, whatever they wait for.
+        asyncio.get_running_loop().set_default_executor(_Here())
+        await logger.stop_and_drain()
+
+    asyncio.run(drain())
+
+
+class _Here(ThreadPoolExecutor):
+    """An executor that does the work where it is given."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401
+        """Call `fn` now."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 (an executor gives every exception to whoever waits)
+            future.set_exception(error)
+        return future
+
+
+def _at_exit(hook: Callable[[], None]) -> None:
+    """Have `hook` called at exit while threads still run and can be waited for."""
+    register = getattr(threading, "_register_atexit", None)
+    if register is None:
+        atexit.register(hook)
+        return
+    try:
+        register(hook)
+    except RuntimeError:
+        # The process is ending already.
+        atexit.register(hook)
+
+
+def _drain_at_exit() -> None:
+    if _state.pid != os.getpid():
+        return
+    left = drain_loggers(_state.seconds)
+    if left:
+        warn_user(f"{left} events were not written within {_state.seconds:g} seconds at exit, and are lost.")
+
+
+def _take_signal() -> None:
+    """Handle SIGTERM unless somebody else does: a server, whose own shutdown ends in a plain exit."""
+    if not hasattr(signal, "SIGTERM") or sys.platform == "win32":
+        return
+    now = signal.getsignal(signal.SIGTERM)
+    if now is signal.SIG_DFL or host.ends_loggers(now):
+        signal.signal(signal.SIGTERM, _on_signal)
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    """Drain, then let the signal end the process.
+
+    Hazard: this runs between two instructions of the main thread, which may hold a lock that draining needs. Then the
+    signal is put off, so that the main thread can go on to where it holds none.
+    """
+    if _state.signal_since is None:
+        _state.signal_since = monotonic()
+    if _is_inside(frame) and monotonic() - _state.signal_since < _PATIENCE:
+        timer = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+        timer.daemon = True
+        timer.start()
+        return
+    left = drain_loggers(_state.seconds)
+    if left:
+        warn_user(f"{left} events were not written within {_state.seconds:g} seconds, and are lost.")
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
+def _is_inside(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if str(frame.f_globals.get("__name__", "")).startswith(_INSIDE):
+            return True
+        frame = frame.f_back
+    return False

@@ -1,0 +1,128 @@
+"""The inner sink: where sealed records are sent beside the sealed log.
+
+It gets the line as it stands in the log. What it does not take costs nobody a seal: the event is in the sealed log
+before, and a failure to send is told by a warning and the health check, never to fapilog, whose circuit breaker would
+keep events from the sealed log for what another system does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from fapilog.core.serialization import SerializedView
+from fapilog.plugins.loader import PluginLoadError, PluginNotFoundError, load_plugin
+from fapilog.plugins.sinks.rotating_file import RotatingFileSinkConfig
+
+from fapilog_tamper.errors import ConfigError
+from fapilog_tamper.pipeline.config import warn_user
+
+__all__ = ["Forwarding", "SealedRecord", "build_sink"]
+
+_FILE_NAMES: Final = frozenset({"rotating_file"})
+
+
+class SealedRecord(dict[str, Any]):
+    """A sealed record as a dict. Asked for a `level` it gives that of the event, which sinks that route look for.
+
+    Hazard: were `level`, `timestamp` and `message` members of it, fapilog's sinks would take it for an event and store
+    it without its integrity block.
+    """
+
+    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 (as dict)
+        """Return a member, or of the event in it the level."""
+        if key == "level" and key not in self:
+            log = dict.get(self, "log")
+            return log.get(key, default) if isinstance(log, Mapping) else default
+        return dict.get(self, key, default)
+
+
+class Forwarding:
+    """Sends lines to one sink of fapilog, which belongs to the loop that sends."""
+
+    def __init__(self, sink: Any) -> None:  # noqa: ANN401 (a sink of fapilog: duck-typed)
+        self._sink = sink
+        self._started: set[int] = set()
+        self.name = str(getattr(sink, "name", type(sink).__name__))
+        self.failures = 0
+        self.trouble: str | None = None
+
+    async def send(self, line: bytes) -> None:
+        """Send a line; never raises for what the sink does."""
+        try:
+            taken = await self._write(line)
+        except Exception as error:  # noqa: BLE001 (a foreign sink may raise anything, and the event is sealed already)
+            self._failed(f"{type(error).__name__}: {error}")
+            return
+        if taken is False:
+            self._failed("it said that it did not take it")
+        else:
+            self.trouble = None
+
+    async def start(self) -> None:
+        """Start the sink, once until it is stopped."""
+        if not self._started and hasattr(self._sink, "start"):
+            self._started.add(id(self._sink))
+            await self._sink.start()
+
+    async def stop(self) -> None:
+        """Stop the sink, so that it sends what it holds back."""
+        if not self._started:
+            return
+        self._started.clear()
+        try:
+            await self._sink.stop()
+        except Exception as error:  # noqa: BLE001 (see send)
+            self._failed(f"{type(error).__name__}: {error}")
+
+    async def _write(self, line: bytes) -> object:
+        await self.start()
+        text = line.removesuffix(b"\n")
+        if self.name == "loki":
+            # From bytes it would make a record without level and time, which its labels are taken from.
+            return await self._sink.write(_loki_record(text))
+        if hasattr(self._sink, "write_serialized"):
+            return await self._sink.write_serialized(SerializedView(data=text))
+        return await self._sink.write(SealedRecord(json.loads(text)))
+
+    def _failed(self, why: str) -> None:
+        self.failures += 1
+        if self.trouble is None:
+            warn_user(f"sealed sink: the inner sink {self.name} fails ({why}); events are sealed all the same.")
+        self.trouble = f"the inner sink {self.name} fails ({why})"
+
+
+def build_sink(sink: object, config: Mapping[str, Any]) -> Any:  # noqa: ANN401 (see Forwarding)
+    """Return the sink of this name, made with `config`; a sink is returned as it is.
+
+    Raises:
+        ConfigError: if there is none, or it cannot be made.
+    """
+    if not isinstance(sink, str):
+        if not hasattr(sink, "write"):
+            raise ConfigError(f"inner_sink is a {type(sink).__name__}.", hint="Give the name of a sink, or a sink.")
+        if config:
+            raise ConfigError("inner_config is given for a sink that is made already.", hint="Leave it out.")
+        return sink
+    options = dict(config)
+    if sink.replace("-", "_").lower() in _FILE_NAMES:
+        options = {"config": _file_config(options)}
+    try:
+        return load_plugin("fapilog.sinks", sink, options)
+    except (PluginNotFoundError, PluginLoadError) as error:
+        raise ConfigError(f"inner sink {sink}: {error}.", hint="Check inner_sink and inner_config.") from error
+
+
+def _file_config(options: dict[str, Any]) -> RotatingFileSinkConfig:
+    given = options.get("config", options)
+    if isinstance(given, RotatingFileSinkConfig):
+        return given
+    return RotatingFileSinkConfig(**{**given, "directory": Path(given.get("directory", "logs"))})
+
+
+def _loki_record(text: bytes) -> dict[str, Any]:
+    log = json.loads(text).get("log")
+    labels = {name: log[name] for name in ("level", "logger") if name in log} if isinstance(log, dict) else {}
+    return {**labels, "_raw": text.decode()}

@@ -1,0 +1,206 @@
+"""The sealed log behind a sink: opened when it is needed, under whatever key there is then, and closed when told.
+
+Every failure to open is an error of that event and is tried again with the next, at most every second: a key that
+comes later is used without a restart, and until then nothing is written unsealed.
+"""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic, time
+from typing import TYPE_CHECKING, Final
+
+from fapilog_tamper.errors import StoreError, TamperError
+from fapilog_tamper.keys import Keyring
+from fapilog_tamper.layout import is_segment_name, manifest_name, parse_segment_name, plain_name
+from fapilog_tamper.pipeline.config import open_key, open_keyring, warn_user
+from fapilog_tamper.sealer import SealedLog
+from fapilog_tamper.store.files import FileStore
+from fapilog_tamper.verify.log import verify_path
+from fapilog_tamper.verify.report import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from fapilog_tamper.keys import SigningKey
+    from fapilog_tamper.pipeline.options import SinkOptions
+
+__all__ = ["Journal"]
+
+_AGAIN: Final = 1.0
+"""Seconds between two attempts to open."""
+
+
+class Journal:
+    """The sealed log of one sink. Any thread and loop may call it."""
+
+    def __init__(self, options: SinkOptions) -> None:
+        self._options = options
+        self._log: SealedLog | None = None
+        self._opening = threading.RLock()
+        self._failed: tuple[float, TamperError] | None = None
+        self._key: SigningKey | None = None
+        self._size = 0
+        self._deadline = 0.0
+        self._alarm: str | None = None
+
+    @property
+    def stream(self) -> str:
+        """The stream that is written, or will be."""
+        return self._options.filename_prefix if self._log is None else self._log.stream
+
+    @property
+    def key_id(self) -> str:
+        """What the key is called, empty until it was opened."""
+        return "" if self._key is None else self._key.key_id
+
+    def open(self) -> SealedLog:
+        """Return the open log.
+
+        Raises:
+            TamperError: it cannot be opened; the same error for a second, then it is tried again.
+        """
+        log = self._log
+        if log is not None:
+            return log
+        with self._opening:
+            if self._log is None:
+                self._log = self._open()
+            return self._log
+
+    async def append(self, event: Mapping[str, object]) -> None:
+        """Seal an event; return when it is where the promise says."""
+        if self._options.rotate_chain:
+            await self.append_line(event)
+            return
+        log = self.open()
+        try:
+            await log.append_async(event)
+        except StoreError as error:
+            await self._closed_meanwhile(log, error).append_async(event)
+
+    async def append_line(self, event: Mapping[str, object]) -> bytes:
+        """As `append`; return the line."""
+        if self._options.rotate_chain and self._log is not None and self._is_full():
+            self.rotate()
+        log = self.open()
+        try:
+            line = await log.append_line(event)
+        except StoreError as error:
+            line = await self._closed_meanwhile(log, error).append_line(event)
+        self._size += len(line)
+        return line
+
+    def _closed_meanwhile(self, log: SealedLog, error: StoreError) -> SealedLog:
+        """Return the log that is open now, where another loop or thread closed the one that refused; else raise."""
+        if error.seqs or log is self._log:
+            raise error
+        return self.open()
+
+    def rotate(self) -> None:
+        """Close the open segment, its manifest included; the next event begins another."""
+        with self._opening:
+            if self._log is None:
+                return
+            if self._options.rotate_chain:
+                self.close()
+            else:
+                self._log.rotate()
+
+    def close(self) -> None:
+        """Store and attest everything; the next event opens the log again."""
+        with self._opening:
+            log, self._log = self._log, None
+            if log is not None:
+                log.close()
+
+    def health(self) -> str | None:
+        """Return why events are not sealed as they should be, None where they are."""
+        try:
+            health = self.open().health()
+        except TamperError as error:
+            return str(error)
+        return health.reason or self._alarm
+
+    def _open(self) -> SealedLog:
+        if self._failed is not None and monotonic() - self._failed[0] < _AGAIN:
+            raise self._failed[1]
+        options = self._options
+        try:
+            self._key = key = open_key(options)
+            log = SealedLog.open(
+                options.directory,
+                key=key,
+                stream=options.filename_prefix,
+                durability=options.promise,
+                rotation=options.rotation,
+                compress=options.compression,
+                state_dir=options.state_dir,
+                keyring=open_keyring(options),
+                max_payload=options.max_payload,
+                restart=options.rotate_chain,
+                on_closed=self._look_at if options.verify_on_close or options.manifest_path else None,
+            )
+        except TamperError as error:
+            if self._failed is None:
+                warn_user(f"sealed sink: no event is stored: {error}")
+            self._failed = (monotonic(), error)
+            raise
+        if self._failed is None:
+            self._warn_of_strangers()
+        self._failed = None
+        self._size, self._deadline = 0, options.rotation.deadline(time())
+        return log
+
+    def _is_full(self) -> bool:
+        """Tell whether the next event begins another chain. A segment of a restarted chain may be a line too long."""
+        return self._options.rotation.overflows(self._size, 1) or time() >= self._deadline
+
+    # What is done with closed segments, in a thread of the log.
+
+    def _look_at(self, name: str) -> None:
+        options = self._options
+        try:
+            if options.manifest_path is not None:
+                _copy_manifest(options.directory, name, options.manifest_path)
+            if options.verify_on_close:
+                self._verify(name)
+        except (OSError, TamperError) as error:
+            self._alert(f"sealed sink: segment {name}: {error}")
+
+    def _verify(self, name: str) -> None:
+        path = next(path for path in _spellings(self._options.directory / name) if path.exists())
+        ring = open_keyring(self._options) or Keyring()
+        report = verify_path(path, keyring=ring if self._key is None else ring.with_key(self._key))
+        if report.outcome is not Outcome.INTACT:
+            first = report.findings[0]
+            self._alert(f"sealed sink: segment {name} was closed and is {report.outcome.value}: {first.message}")
+
+    def _alert(self, text: str) -> None:
+        self._alarm = text
+        if self._options.alert_on_failure:
+            warn_user(text)
+
+    def _warn_of_strangers(self) -> None:
+        """Warn where other logs lie in the folder: a verifier would read their lines as unsealed ones."""
+        try:
+            names = [path.name for path in self._options.directory.iterdir() if path.is_file()]
+        except OSError:
+            return
+        strangers = [name for name in names if is_segment_name(name) and parse_segment_name(plain_name(name)) is None]
+        if strangers:
+            warn_user(
+                f"sealed sink: {self._options.directory} holds files that are not of a sealed log ({strangers[0]}); "
+                "a verifier will report their lines as unsealed. Use a folder of its own."
+            )
+
+
+def _copy_manifest(folder: Path, name: str, target: Path) -> None:
+    store = FileStore(target)
+    store.make()
+    store.replace(manifest_name(name), (folder / manifest_name(name)).read_bytes())
+
+
+def _spellings(path: Path) -> tuple[Path, ...]:
+    return path, path.with_name(f"{path.name}.gz"), path.with_name(f"{path.name}.zst")
