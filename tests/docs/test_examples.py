@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "packages/fapilog-tamper/README.md", "docs/reference/cli.md", "docs/reference/writing.md"]
+PAGES = [
+    "README.md",
+    "packages/fapilog-tamper/README.md",
+    "docs/how-to/seal-a-fapilog-service.md",
+    "docs/reference/cli.md",
+    "docs/reference/writing.md",
+]
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

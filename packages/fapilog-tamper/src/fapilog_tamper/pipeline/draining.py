@@ -5,7 +5,7 @@ queue is lost without a word. Its signal handler hangs when the signal comes whi
 queue, which is likely under load. Ours runs earlier, needs no thread, and waits until nobody is inside fapilog.
 
     a plain exit, sys.exit, an uncaught exception     drained before the exit hooks run
-    SIGTERM                                            drained, then the process ends by the signal as before
+    SIGTERM, Ctrl-C where fapilog handles it           drained, then the process ends by the signal as before
     os._exit, SIGKILL, a crash                         the queue is lost; what was written is recovered next time
 """
 
@@ -49,6 +49,7 @@ class _State:
         self.pid = 0
         self.seconds = _SECONDS
         self.signal_since: float | None = None
+        self.ending = False
 
 
 _state: Final = _State()
@@ -93,7 +94,7 @@ def drain_loggers(timeout: float) -> int:
 
     Any thread may call it, one with a running event loop too. Sinks that know how (`SealedSink`) close their files.
     """
-    loggers = [logger for logger in host.loggers() if not host.is_draining(logger)]
+    loggers = [logger for logger in host.loggers() if host.is_alive(logger)]
     deadline = monotonic() + timeout
     threads = [threading.Thread(target=_drain, args=(logger,), daemon=True) for logger in loggers]
     for thread, logger in zip(threads, loggers, strict=True):
@@ -148,20 +149,27 @@ def _at_exit(hook: Callable[[], None]) -> None:
 
 
 def _drain_at_exit() -> None:
-    if _state.pid != os.getpid():
-        return
+    if is_installed():
+        _drain_at_end()
+
+
+def _drain_at_end() -> None:
     left = drain_loggers(_state.seconds)
     if left:
-        warn_user(f"{left} events were not written within {_state.seconds:g} seconds at exit, and are lost.")
+        warn_user(f"{left} events were not written within {_state.seconds:g} seconds at the end, and are lost.")
 
 
 def _take_signal() -> None:
-    """Handle SIGTERM unless somebody else does: a server, whose own shutdown ends in a plain exit."""
+    """Handle SIGTERM unless somebody else does: a server, whose own shutdown ends in a plain exit.
+
+    Ctrl-C only in the place of fapilog, which has the signal end the process, and nobody sees a KeyboardInterrupt.
+    """
     if not hasattr(signal, "SIGTERM") or sys.platform == "win32":
         return
-    now = signal.getsignal(signal.SIGTERM)
-    if now is signal.SIG_DFL or host.ends_loggers(now):
-        signal.signal(signal.SIGTERM, _on_signal)
+    for number, free in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, None)):
+        now = signal.getsignal(number)
+        if now is free or host.ends_loggers(now):
+            signal.signal(number, _on_signal)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
@@ -177,9 +185,11 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
         timer.daemon = True
         timer.start()
         return
-    left = drain_loggers(_state.seconds)
-    if left:
-        warn_user(f"{left} events were not written within {_state.seconds:g} seconds, and are lost.")
+    if _state.ending:
+        # Once more, while the first is being done: whoever is impatient has SIGKILL.
+        return
+    _state.ending = True
+    _drain_at_end()
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
 

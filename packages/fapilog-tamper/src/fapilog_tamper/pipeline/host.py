@@ -13,7 +13,7 @@ from fapilog.core import shutdown
 
 from fapilog_tamper.pipeline.config import warn_user
 
-__all__ = ["ends_loggers", "is_draining", "loggers", "loggers_of", "plugins_of", "queued", "warn_of_lost_events"]
+__all__ = ["ends_loggers", "is_alive", "is_draining", "loggers", "loggers_of", "plugins_of", "queued", "warn_of_lost_events"]
 
 
 def loggers() -> list[Any]:
@@ -45,6 +45,12 @@ def queued(logger: object) -> int | None:
 def is_draining(logger: object) -> bool:
     """Tell whether a logger was told to end, or has ended."""
     return bool(getattr(logger, "_stop_flag", False) or getattr(logger, "_drained", False))
+
+
+def is_alive(logger: object) -> bool:
+    """Tell whether a logger has a thread that may still write."""
+    thread = getattr(logger, "_worker_thread", None)
+    return thread is not None and bool(thread.is_alive())
 
 
 def ends_loggers(handler: object) -> bool:

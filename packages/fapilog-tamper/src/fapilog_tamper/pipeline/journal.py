@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from time import monotonic, time
 from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
 from fapilog_tamper.errors import StoreError, TamperError
 from fapilog_tamper.keys import Keyring
@@ -26,24 +27,38 @@ if TYPE_CHECKING:
     from fapilog_tamper.keys import SigningKey
     from fapilog_tamper.pipeline.options import SinkOptions
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "shared_journal"]
 
 _AGAIN: Final = 1.0
 """Seconds between two attempts to open."""
 
 
+_SHARED: Final[WeakSet[Journal]] = WeakSet()
+_SHARING: Final = threading.Lock()
+_NOT_OF_THE_LOG: Final = frozenset({"enabled", "exit_drain", "inner_config", "inner_sink"})
+
+
 class Journal:
-    """The sealed log of one sink. Any thread and loop may call it."""
+    """The sealed log of the sinks that share it. Any thread and loop may call it."""
 
     def __init__(self, options: SinkOptions) -> None:
         self._options = options
+        # A program may change its folder between two loggers.
+        self._folder = options.directory.resolve()
         self._log: SealedLog | None = None
+        self._users: set[int] = set()
         self._opening = threading.RLock()
         self._failed: tuple[float, TamperError] | None = None
         self._key: SigningKey | None = None
         self._size = 0
         self._deadline = 0.0
         self._alarm: str | None = None
+
+    def is_for(self, options: SinkOptions) -> bool:
+        """Tell whether the log is the one that these options describe."""
+        names = set(type(options).model_fields) - _NOT_OF_THE_LOG
+        same = all(getattr(self._options, name) == getattr(options, name) for name in names)
+        return same and self._folder == options.directory.resolve()
 
     @property
     def stream(self) -> str:
@@ -108,6 +123,18 @@ class Journal:
             else:
                 self._log.rotate()
 
+    def enter(self, user: object) -> None:
+        """Take note that somebody writes."""
+        with self._opening:
+            self._users.add(id(user))
+
+    def leave(self, user: object) -> None:
+        """Take note that somebody writes no more; close when nobody else does."""
+        with self._opening:
+            self._users.discard(id(user))
+            if not self._users:
+                self.close()
+
     def close(self) -> None:
         """Store and attest everything; the next event opens the log again."""
         with self._opening:
@@ -130,7 +157,7 @@ class Journal:
         try:
             self._key = key = open_key(options)
             log = SealedLog.open(
-                options.directory,
+                self._folder,
                 key=key,
                 stream=options.filename_prefix,
                 durability=options.promise,
@@ -163,14 +190,14 @@ class Journal:
         options = self._options
         try:
             if options.manifest_path is not None:
-                _copy_manifest(options.directory, name, options.manifest_path)
+                _copy_manifest(self._folder, name, options.manifest_path)
             if options.verify_on_close:
                 self._verify(name)
         except (OSError, TamperError) as error:
             self._alert(f"sealed sink: segment {name}: {error}")
 
     def _verify(self, name: str) -> None:
-        path = next(path for path in _spellings(self._options.directory / name) if path.exists())
+        path = next(path for path in _spellings(self._folder / name) if path.exists())
         ring = open_keyring(self._options) or Keyring()
         report = verify_path(path, keyring=ring if self._key is None else ring.with_key(self._key))
         if report.outcome is not Outcome.INTACT:
@@ -185,15 +212,30 @@ class Journal:
     def _warn_of_strangers(self) -> None:
         """Warn where other logs lie in the folder: a verifier would read their lines as unsealed ones."""
         try:
-            names = [path.name for path in self._options.directory.iterdir() if path.is_file()]
+            names = [path.name for path in self._folder.iterdir() if path.is_file()]
         except OSError:
             return
         strangers = [name for name in names if is_segment_name(name) and parse_segment_name(plain_name(name)) is None]
         if strangers:
             warn_user(
-                f"sealed sink: {self._options.directory} holds files that are not of a sealed log ({strangers[0]}); "
+                f"sealed sink: {self._folder} holds files that are not of a sealed log ({strangers[0]}); "
                 "a verifier will report their lines as unsealed. Use a folder of its own."
             )
+
+
+def shared_journal(options: SinkOptions) -> Journal:
+    """Return the sealed log for these options, the same for all sinks of the process that have them.
+
+    fapilog makes a sink for every named logger; each of them would else take a slot, and the log of one service be
+    spread over as many streams.
+    """
+    with _SHARING:
+        for journal in _SHARED:
+            if journal.is_for(options):
+                return journal
+        journal = Journal(options)
+        _SHARED.add(journal)
+        return journal
 
 
 def _copy_manifest(folder: Path, name: str, target: Path) -> None:

@@ -8,6 +8,7 @@ can still be used. That holds for `stop_and_drain()`, `runtime()`, the FastAPI l
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,19 +23,26 @@ class LoopEnds:
     def __init__(self, ended: Callable[[bool], Awaitable[None]]) -> None:
         self._ended = ended
         self._tasks: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
+        self._pid = os.getpid()
 
-    def watch(self) -> None:
-        """Wait for the end of the running loop, unless that is done already."""
+    def watch(self) -> bool:
+        """Wait for the end of the running loop; False if that is done already."""
         loop = asyncio.get_running_loop()
         if loop in self._tasks:
-            return
+            return False
+        if self._pid != os.getpid():
+            # The loops of the parent will never end here.
+            self._tasks, self._pid = {}, os.getpid()
         for known in [known for known in list(self._tasks) if known.is_closed()]:
             self._tasks.pop(known, None)
         self._tasks[loop] = loop.create_task(self._wait(loop), name="sealed log: end of the loop")
+        return True
 
     async def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             await loop.create_future()
-        finally:
+        except asyncio.CancelledError:
+            # Not `finally`: at interpreter exit a task is thrown away together with its loop, where nothing can run.
             self._tasks.pop(loop, None)
-            await self._ended(not any(not known.is_closed() for known in list(self._tasks)))
+            await self._ended(all(known.is_closed() for known in list(self._tasks)))
+            raise

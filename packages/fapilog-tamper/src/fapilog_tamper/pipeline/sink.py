@@ -21,7 +21,7 @@ from fapilog_tamper.errors import TamperError
 from fapilog_tamper.pipeline import draining, host
 from fapilog_tamper.pipeline.config import warn_user
 from fapilog_tamper.pipeline.forwarding import Forwarding, build_sink
-from fapilog_tamper.pipeline.journal import Journal
+from fapilog_tamper.pipeline.journal import shared_journal
 from fapilog_tamper.pipeline.loops import LoopEnds
 from fapilog_tamper.pipeline.options import OWN_FILES, SinkOptions, parse_sink_options
 
@@ -48,7 +48,7 @@ class SealedSink:
             config = options.pop("config")
         try:
             self._options = parse_sink_options(config, options)
-            self._journal = Journal(self._options)
+            self._journal = shared_journal(self._options)
             self._forwarding = _forwarding(self._options)
         except TamperError as error:
             # fapilog takes another sink in place of one that raises, and says nothing.
@@ -73,7 +73,7 @@ class SealedSink:
 
     async def start(self) -> None:
         """Open the log; a failure is warned of, and is the error of each write."""
-        self._loops.watch()
+        self._watch()
         if self._options.enabled:
             with suppress(TamperError):
                 self._journal.open()
@@ -95,11 +95,11 @@ class SealedSink:
         await self._put(_read(bytes(getattr(view, "data", view))))
 
     async def stop(self) -> None:
-        """Close the log, with manifest and head; the next event opens it again."""
+        """Close the log, with manifest and head, unless other sinks write to it; the next event opens it again."""
         if self._forwarding is not None:
             await self._forwarding.stop()
         try:
-            self._journal.close()
+            self._journal.leave(self)
         except TamperError as error:
             warn_user(f"sealed sink: {error}")
 
@@ -124,8 +124,12 @@ class SealedSink:
             return "the sink is not enabled"
         return self._journal.health() or (None if self._forwarding is None else self._forwarding.trouble)
 
+    def _watch(self) -> None:
+        if self._loops.watch():
+            self._journal.enter(self)
+
     async def _put(self, event: Mapping[str, Any]) -> None:
-        self._loops.watch()
+        self._watch()
         try:
             if not self._options.enabled:
                 await self._pass(event)
