@@ -12,6 +12,7 @@ from fapilog_tamper import (
     EncodingError,
     Finding,
     FormatError,
+    IntegrityEnricher,
     Keyring,
     Note,
     NoteCode,
@@ -19,14 +20,18 @@ from fapilog_tamper import (
     PayloadError,
     Receipt,
     SealedLog,
+    SealedSink,
     SealKeyError,
     StoreError,
+    TamperConfig,
     TamperError,
     TrustedKey,
     Verifier,
     VerifyInterrupted,
     VerifyReport,
     canonicalize,
+    get_sealed_logger,
+    install_exit_drain,
     run_self_check,
     verify_chain_across_files,
     verify_path,
@@ -165,6 +170,23 @@ def lines(signing: SigningKey) -> None:
     assert_type(split(b""), tuple[bytes, Integrity])
     assert_type(canonicalize({1, 2}), bytes)
     assert_type(fapilog_tamper.__version__, str)
+
+
+async def plugins(signing: SigningKey, sink: SealedSink, log: SealedLog) -> None:
+    config = TamperConfig(enabled=True, key=signing, algorithm="Ed25519", compress_rotated="zstd")
+    SealedSink()
+    SealedSink(config)
+    SealedSink(config=config)
+    SealedSink(directory="logs", key="file:audit.key")
+    IntegrityEnricher(config)
+    assert_type(await sink.health_check(), bool)
+    assert_type(sink.health(), str | None)
+    await sink.rotate()
+    install_exit_drain(timeout=5)
+    logger = get_sealed_logger("shop", preset="production", directory="logs")
+    logger.info("order taken", order=1)
+    assert_type(await log.append_line({"a": 1}), bytes)
+    TamperConfig(algorithm="MD5")  # type: ignore[arg-type]
 
 
 def errors(error: TamperError, stopped: VerifyInterrupted) -> None:

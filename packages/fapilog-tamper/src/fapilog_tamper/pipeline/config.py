@@ -60,12 +60,12 @@ class TamperConfig(BaseModel):
     enabled: bool = False
     algorithm: Literal["HMAC-SHA256", "Ed25519"] = "HMAC-SHA256"
     key: str | SigningKey | None = None
-    key_source: Literal["env", "file"] = Field("env", validation_alias=AliasChoices("key_source", "key_provider"))
-    key_env_var: str = Field("FAPILOG_TAMPER_KEY", min_length=1)
+    key_source: Literal["env", "file"] = Field(default="env", validation_alias=AliasChoices("key_source", "key_provider"))
+    key_env_var: str = Field(default="FAPILOG_TAMPER_KEY", min_length=1)
     key_file_path: Path | None = None
     key_id: str = ""
     old_keys: tuple[str, ...] = ()
-    state_dir: Path | None = Field(None, validation_alias=AliasChoices("state_dir", "chain_state_path"))
+    state_dir: Path | None = Field(default=None, validation_alias=AliasChoices("state_dir", "chain_state_path"))
     fsync_on_write: bool = False
     fsync_on_rotate: bool = True
     compress_rotated: bool | Literal["gzip", "zstd"] = False

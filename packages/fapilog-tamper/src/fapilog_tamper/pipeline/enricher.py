@@ -44,7 +44,7 @@ class EnricherOptions(TamperConfig):
     """
 
     enabled: bool = True
-    stream: str = Field("events", min_length=1)
+    stream: str = Field(default="events", min_length=1)
 
 
 class IntegrityEnricher:

@@ -13,7 +13,16 @@ from fapilog.core import shutdown
 
 from fapilog_tamper.pipeline.config import warn_user
 
-__all__ = ["ends_loggers", "is_alive", "is_draining", "loggers", "loggers_of", "plugins_of", "queued", "warn_of_lost_events"]
+__all__ = [
+    "ends_loggers",
+    "is_alive",
+    "is_draining",
+    "loggers",
+    "loggers_of",
+    "plugins_of",
+    "queued",
+    "warn_of_lost_events",
+]
 
 
 def loggers() -> list[Any]:

@@ -26,7 +26,7 @@ from fapilog_tamper.pipeline.loops import LoopEnds
 from fapilog_tamper.pipeline.options import OWN_FILES, SinkOptions, parse_sink_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["PLUGIN_METADATA", "SealedSink"]
 
@@ -84,7 +84,7 @@ class SealedSink:
         Raises:
             SinkWriteError: it is not stored; the message says why.
         """
-        await self._put(envelope(entry))
+        await self._put(envelope, entry)
 
     async def write_serialized(self, view: Any) -> None:  # noqa: ANN401 (SerializedView, or what has its `data`)
         """Seal an event of which fapilog made bytes; processors may have made anything of them.
@@ -92,7 +92,7 @@ class SealedSink:
         Raises:
             SinkWriteError: it is not stored. No other: fapilog takes an AttributeError for a success.
         """
-        await self._put(_read(bytes(getattr(view, "data", view))))
+        await self._put(_read, view)
 
     async def stop(self) -> None:
         """Close the log, with manifest and head, unless other sinks write to it; the next event opens it again."""
@@ -128,17 +128,16 @@ class SealedSink:
         if self._loops.watch():
             self._journal.enter(self)
 
-    async def _put(self, event: Mapping[str, Any]) -> None:
-        self._watch()
+    async def _put(self, make: Callable[[Any], Mapping[str, Any]], given: object) -> None:
         try:
+            self._watch()
+            event = make(given)
             if not self._options.enabled:
                 await self._pass(event)
             elif self._forwarding is None:
                 await self._journal.append(event)
             else:
                 await self._forwarding.send(await self._journal.append_line(event))
-        except TamperError as error:
-            raise self._failure(error) from error
         except Exception as error:
             raise self._failure(error) from error
 
@@ -172,8 +171,9 @@ def _forwarding(options: SinkOptions) -> Forwarding | None:
     return Forwarding(build_sink(options.inner_sink, options.inner_config))
 
 
-def _read(data: bytes) -> Mapping[str, Any]:
+def _read(view: Any) -> Mapping[str, Any]:  # noqa: ANN401 (see write_serialized)
     """Return the object that bytes hold, or an object that holds the bytes."""
+    data = bytes(getattr(view, "data", view))
     try:
         # orjson is fast, and makes floats of integers beyond 64 bits.
         event = json.loads(data) if _LONG_NUMBER.search(data) else orjson.loads(data)
