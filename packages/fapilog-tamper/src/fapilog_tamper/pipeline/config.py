@@ -60,7 +60,9 @@ class TamperConfig(BaseModel):
     enabled: bool = False
     algorithm: Literal["HMAC-SHA256", "Ed25519"] = "HMAC-SHA256"
     key: str | SigningKey | None = None
-    key_source: Literal["env", "file"] = Field(default="env", validation_alias=AliasChoices("key_source", "key_provider"))
+    key_source: Literal["env", "file"] = Field(
+        default="env", validation_alias=AliasChoices("key_source", "key_provider")
+    )
     key_env_var: str = Field(default="FAPILOG_TAMPER_KEY", min_length=1)
     key_file_path: Path | None = None
     key_id: str = ""

@@ -22,6 +22,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+import fapilog
+
 from fapilog_tamper.errors import ConfigError
 from fapilog_tamper.pipeline import host
 from fapilog_tamper.pipeline.config import warn_user
@@ -71,16 +73,14 @@ def install_exit_drain(*, timeout: float = _SECONDS) -> None:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
         raise ConfigError(f"timeout is {timeout!r}.", hint="Give seconds.")
     _state.seconds = timeout
-    from fapilog import Settings, install_shutdown_handlers
-
-    core = Settings().core
+    at_exit, by_signal = host.wanted_at_end()
     if _state.pid != os.getpid():
         _state.pid = os.getpid()
-        if core.atexit_drain_enabled:
+        if at_exit:
             _at_exit(_drain_at_exit)
-    if core.signal_handler_enabled and threading.current_thread() is threading.main_thread():
+    if by_signal and threading.current_thread() is threading.main_thread():
         # First fapilog's, which is installed only once and would take the place of ours.
-        install_shutdown_handlers()
+        fapilog.install_shutdown_handlers()
         _take_signal()
 
 
@@ -113,13 +113,15 @@ def drain_loggers(timeout: float) -> int:
 
 def _drain(logger: Any) -> None:  # noqa: ANN401 (a logger of fapilog, sync or async)
     """Drain one logger in a loop of its own."""
-
-    async def drain() -> None:
-        # Not the pool of the loop: its threads are joined at exit, whatever they wait for.
-        asyncio.get_running_loop().set_default_executor(_Here())
-        await logger.stop_and_drain()
-
-    asyncio.run(drain())
+    # Not `asyncio.run`, whose end wants a thread for the pool of the loop; and a pool that works where it is, because
+    # the threads of any other are joined at exit, whatever they wait for.
+    loop = asyncio.new_event_loop()
+    try:
+        loop.set_debug(False)
+        loop.set_default_executor(_Here())
+        loop.run_until_complete(logger.stop_and_drain())
+    finally:
+        loop.close()
 
 
 class _Here(ThreadPoolExecutor):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from fapilog import Settings
 from fapilog.core import shutdown
 
 from fapilog_tamper.pipeline.config import warn_user
@@ -21,6 +22,7 @@ __all__ = [
     "loggers_of",
     "plugins_of",
     "queued",
+    "wanted_at_end",
     "warn_of_lost_events",
 ]
 
@@ -48,7 +50,8 @@ def plugins_of(logger: object, kind: str) -> list[Any]:
 def queued(logger: object) -> int | None:
     """Return how many events wait in the queue of a logger, None where that is not known."""
     size = getattr(getattr(logger, "_queue", None), "qsize", None)
-    return int(size()) if callable(size) else None
+    count = size() if callable(size) else None
+    return count if isinstance(count, int) else None
 
 
 def is_draining(logger: object) -> bool:
@@ -60,6 +63,16 @@ def is_alive(logger: object) -> bool:
     """Tell whether a logger has a thread that may still write."""
     thread = getattr(logger, "_worker_thread", None)
     return thread is not None and bool(thread.is_alive())
+
+
+def wanted_at_end() -> tuple[bool, bool]:
+    """Return whether fapilog is to drain its loggers at exit, and by signals; it asks the environment only, too."""
+    try:
+        core = Settings().core
+    except ValueError:
+        # An environment that it cannot read; it goes on with its defaults.
+        return True, True
+    return core.atexit_drain_enabled, core.signal_handler_enabled
 
 
 def ends_loggers(handler: object) -> bool:
