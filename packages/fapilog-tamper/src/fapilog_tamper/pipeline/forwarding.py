@@ -2,14 +2,17 @@
 
 It gets the line as it stands in the log. What it does not take costs nobody a seal: the event is in the sealed log
 before, and a failure to send is told by a warning and the health check, never to fapilog, whose circuit breaker would
-keep events from the sealed log for what another system does.
+keep events from the sealed log for what another system does. A sink that hangs is given up for a while: the queue of
+fapilog would fill up behind it, and events be dropped before they are sealed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 from fapilog.core.serialization import SerializedView
@@ -17,11 +20,18 @@ from fapilog.plugins.loader import PluginLoadError, PluginNotFoundError, load_pl
 from fapilog.plugins.sinks.rotating_file import RotatingFileSinkConfig
 
 from fapilog_tamper.errors import ConfigError
+from fapilog_tamper.pipeline import host
 from fapilog_tamper.pipeline.config import warn_user
 
 __all__ = ["Forwarding", "SealedRecord", "build_sink"]
 
-_FILE_NAMES: Final = frozenset({"rotating_file"})
+_PATIENCE: Final = 2.0
+"""Seconds that a sink may take for a record."""
+
+_PAUSE: Final = 30.0
+"""Seconds for which a sink that took longer gets nothing."""
+
+_FILE_NAME: Final = "rotating_file"
 
 
 class SealedRecord(dict[str, Any]):
@@ -40,45 +50,64 @@ class SealedRecord(dict[str, Any]):
 
 
 class Forwarding:
-    """Sends lines to one sink of fapilog, which belongs to the loop that sends."""
+    """Sends lines to one sink of fapilog, which belongs to the loop that sends.
+
+    Attributes:
+        name: the name of the sink.
+        unsent: how many records it did not take, as far as it says so.
+        trouble: what does not work now, None when all does.
+    """
 
     def __init__(self, sink: Any) -> None:  # noqa: ANN401 (a sink of fapilog: duck-typed)
         self._sink = sink
-        self._started: set[int] = set()
+        self._started = False
+        self._paused_until = 0.0
         self.name = str(getattr(sink, "name", type(sink).__name__))
-        self.failures = 0
+        self.unsent = 0
         self.trouble: str | None = None
 
     async def send(self, line: bytes) -> None:
         """Send a line; never raises for what the sink does."""
+        if monotonic() < self._paused_until:
+            self.unsent += 1
+            return
         try:
-            taken = await self._write(line)
+            async with asyncio.timeout(_PATIENCE):
+                taken = await self._write(line)
+        except TimeoutError:
+            self._paused_until = monotonic() + _PAUSE
+            self._failed(f"it took nothing for {_PATIENCE:g} seconds, and gets nothing for {_PAUSE:g}")
+            return
         except Exception as error:  # noqa: BLE001 (a foreign sink may raise anything, and the event is sealed already)
             self._failed(f"{type(error).__name__}: {error}")
             return
-        if taken is False:
-            self._failed("it said that it did not take it")
+        why = "it said that it did not take it" if taken is False else host.delivery_trouble(self._sink)
+        if why is not None:
+            self._failed(why)
         else:
             self.trouble = None
-
-    async def start(self) -> None:
-        """Start the sink, once until it is stopped."""
-        if not self._started and hasattr(self._sink, "start"):
-            self._started.add(id(self._sink))
-            await self._sink.start()
 
     async def stop(self) -> None:
         """Stop the sink, so that it sends what it holds back."""
         if not self._started:
             return
-        self._started.clear()
+        self._started = False
         try:
-            await self._sink.stop()
+            if hasattr(self._sink, "stop"):
+                await self._sink.stop()
         except Exception as error:  # noqa: BLE001 (see send)
             self._failed(f"{type(error).__name__}: {error}")
+            return
+        why = host.delivery_trouble(self._sink)
+        if why is not None:
+            self._failed(why)
 
     async def _write(self, line: bytes) -> object:
-        await self.start()
+        if not self._started:
+            # Set before: another task must not start it once more meanwhile.
+            self._started = True
+            if hasattr(self._sink, "start"):
+                await self._sink.start()
         text = line.removesuffix(b"\n")
         if self.name == "loki":
             # From bytes it would make a record without level and time, which its labels are taken from.
@@ -88,10 +117,10 @@ class Forwarding:
         return await self._sink.write(SealedRecord(json.loads(text)))
 
     def _failed(self, why: str) -> None:
-        self.failures += 1
+        self.unsent += 1
         if self.trouble is None:
             warn_user(f"sealed sink: the inner sink {self.name} fails ({why}); events are sealed all the same.")
-        self.trouble = f"the inner sink {self.name} fails ({why})"
+        self.trouble = f"the inner sink {self.name} fails ({why}); {self.unsent} records were not sent"
 
 
 def build_sink(sink: object, config: Mapping[str, Any]) -> Any:  # noqa: ANN401 (see Forwarding)
@@ -107,7 +136,7 @@ def build_sink(sink: object, config: Mapping[str, Any]) -> Any:  # noqa: ANN401 
             raise ConfigError("inner_config is given for a sink that is made already.", hint="Leave it out.")
         return sink
     options = dict(config)
-    if sink.replace("-", "_").lower() in _FILE_NAMES:
+    if sink.replace("-", "_").lower() == _FILE_NAME:
         options = {"config": _file_config(options)}
     try:
         return load_plugin("fapilog.sinks", sink, options)

@@ -6,24 +6,36 @@ logger was drained, or how long its queue is. What cannot be found is answered a
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fapilog import Settings
 from fapilog.core import shutdown
 
 from fapilog_tamper.pipeline.config import warn_user
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
 __all__ = [
+    "Made",
+    "Watched",
+    "cached_loggers",
     "ends_loggers",
     "is_alive",
     "is_draining",
     "loggers",
     "loggers_of",
+    "plugin_config",
     "plugins_of",
     "queued",
+    "sinks_for_level",
+    "trait",
     "wanted_at_end",
     "warn_of_lost_events",
+    "watching",
 ]
 
 
@@ -103,3 +115,105 @@ def _warn_once(logger: Any, start: Any) -> None:  # noqa: ANN401 (see warn_of_lo
 
 def _all_plugins(logger: object) -> list[Any]:
     return [one for kind in ("sinks", "enrichers") for one in plugins_of(logger, kind)]
+
+
+# What the doctor looks at.
+
+
+def trait(owner: object, name: str) -> Any:  # noqa: ANN401 (whatever fapilog keeps there)
+    """Return what a logger or plugin of fapilog keeps under a private name, None where it does not."""
+    return getattr(owner, f"_{name}", None)
+
+
+def cached_loggers() -> list[Any]:
+    """Return the loggers that fapilog gives out again by name."""
+    import fapilog
+
+    caches = (getattr(fapilog, f"_{kind}_logger_cache", {}) for kind in ("sync", "async"))
+    return [logger for cache in caches for logger in list(cache.values())]
+
+
+def plugin_config(settings: Settings, kind: str, name: str) -> Mapping[str, Any]:
+    """Return what fapilog would give to a plugin, a `sink` or an `enricher`, from its settings."""
+    from fapilog.core import config_builders
+
+    found: Mapping[str, Any] = getattr(config_builders, f"_{kind}_configs")(settings).get(name, {})
+    return found
+
+
+def sinks_for_level(settings: Settings, sinks: list[Any], level: str) -> list[Any]:
+    """Return the sinks that get events of a level: all of them, unless the settings route levels."""
+    routing = settings.sink_routing
+    if not (routing.enabled and routing.rules):
+        return sinks
+    from fapilog.core.routing import RoutingSinkWriter
+
+    rules = [(set(rule.levels), list(rule.sinks)) for rule in routing.rules]
+    writer = RoutingSinkWriter(sinks, rules, list(routing.fallback_sinks), overlap=routing.overlap)
+    return [entry.sink for entry in writer.get_sinks_for_level(level)]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One making of a logger: what was asked for, and what came of it (`settings` are those in force)."""
+
+    asked: Mapping[str, Any]
+    settings: Settings
+    sinks: list[Any]
+
+
+@dataclass(slots=True)
+class Watched:
+    """What fapilog was told, and what it kept to itself."""
+
+    inputs: list[tuple[object, Mapping[str, Any]]] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
+    said: list[Mapping[str, Any]] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+@contextmanager
+def watching() -> Iterator[Watched]:
+    """See, while this is open, each making of settings and loggers, every diagnostic, and every failed write.
+
+    For a process that does nothing else: fapilog is changed for all of it. Events that could not be written are not
+    printed to stderr.
+    """
+    import fapilog
+    from fapilog.core import diagnostics, sink_writers
+    from fapilog.plugins.sinks import fallback
+
+    seen = Watched()
+    init, prepare, emit = Settings.__init__, fapilog._prepare_logger, diagnostics.emit  # noqa: SLF001
+
+    def making_settings(self: Settings, /, *args: Any, **values: Any) -> None:  # noqa: ANN401 (as fapilog's own)
+        init(self, *args, **values)
+        seen.inputs.append((self, values))
+
+    def making_logger(*args: Any, **asked: Any) -> Any:  # noqa: ANN401 (see making_settings)
+        setup, settings = prepare(*args, **asked)
+        seen.made.append(Made(asked, settings, setup.sinks))
+        return setup, settings
+
+    def saying(**said: Any) -> None:  # noqa: ANN401 (see making_settings)
+        seen.said.append(said)
+        emit(**said)
+
+    async def failing(_payload: object, *, sink: object, error: BaseException, **_how: object) -> None:
+        seen.failed.append((str(getattr(sink, "name", type(sink).__name__)), str(error)))
+
+    with ExitStack() as undo:
+        _exchange(undo, Settings, "__init__", making_settings)
+        _exchange(undo, fapilog, "_prepare_logger", making_logger)
+        _exchange(undo, diagnostics, "emit", saying)
+        for module in (sink_writers, fallback):
+            _exchange(undo, module, "handle_sink_write_failure", failing)
+        yield seen
+
+
+def _exchange(undo: ExitStack, owner: object, name: str, value: object) -> None:
+    if name in vars(owner):
+        undo.callback(setattr, owner, name, vars(owner)[name])
+    else:
+        undo.callback(delattr, owner, name)
+    setattr(owner, name, value)
