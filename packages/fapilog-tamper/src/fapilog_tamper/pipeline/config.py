@@ -17,6 +17,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from fapilog_tamper.errors import ConfigError, PlainKeyError, SealKeyError
 from fapilog_tamper.keys import Keyring, KeyURI, SigningKey, open_signing_key
 from fapilog_tamper.keys.base import Algorithm
+from fapilog_tamper.payload import DEFAULT_LIMIT, MAX_LIMIT, MIN_LIMIT
 
 __all__ = ["PLAIN_KEY_ID", "TamperConfig", "open_key", "open_keyring", "parse_options", "warn_user"]
 
@@ -74,7 +75,7 @@ class TamperConfig(BaseModel):
     rotate_chain: bool = False
     verify_on_close: bool = False
     alert_on_failure: bool = True
-    max_payload: int = 65_535
+    max_payload: int = Field(default=DEFAULT_LIMIT, ge=MIN_LIMIT, le=MAX_LIMIT)
     use_kms_signing: bool = False
     exit_drain: bool = True
 

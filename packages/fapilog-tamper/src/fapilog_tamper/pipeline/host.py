@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from fapilog import Settings
 from fapilog.core import shutdown
@@ -23,6 +23,7 @@ __all__ = [
     "Made",
     "Watched",
     "cached_loggers",
+    "delivery_trouble",
     "ends_loggers",
     "is_alive",
     "is_draining",
@@ -37,6 +38,9 @@ __all__ = [
     "warn_of_lost_events",
     "watching",
 ]
+
+
+_REFUSED: Final = 400
 
 
 def loggers() -> list[Any]:
@@ -75,6 +79,20 @@ def is_alive(logger: object) -> bool:
     """Tell whether a logger has a thread that may still write."""
     thread = getattr(logger, "_worker_thread", None)
     return thread is not None and bool(thread.is_alive())
+
+
+def delivery_trouble(sink: object) -> str | None:
+    """Return why a sink of fapilog that sends did not get through with the last, None where it did or is not known.
+
+    These sinks swallow what goes wrong, and their own health checks are false before anything was sent.
+    """
+    error, status = getattr(sink, "_last_error", None), getattr(sink, "_last_status", None)
+    if error:
+        return str(error)
+    if isinstance(status, int) and status >= _REFUSED:
+        return f"status {status}"
+    breaker = getattr(sink, "_circuit_breaker", None)
+    return "its circuit breaker is open" if getattr(breaker, "is_open", False) is True else None
 
 
 def wanted_at_end() -> tuple[bool, bool]:

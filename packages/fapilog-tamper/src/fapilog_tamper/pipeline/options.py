@@ -14,6 +14,7 @@ from fapilog_tamper.errors import ConfigError
 from fapilog_tamper.pipeline.config import TamperConfig, parse_options
 from fapilog_tamper.rotation import Rotation
 from fapilog_tamper.writer.promise import Durability
+from fapilog_tamper.writer.slots import check_own_stream
 
 if TYPE_CHECKING:
     from fapilog_tamper.writer.packer import Compression
@@ -98,11 +99,14 @@ class SinkOptions(TamperConfig):
 def parse_sink_options(config: object, given: Mapping[str, object]) -> SinkOptions:
     """Return the options of the sink; raises ConfigError as `parse_options` does."""
     options = parse_options(SinkOptions, "sealed sink", config, given)
-    if not options.own_files:
-        return options
-    files = _file_settings(options.inner_config)
-    said = {name: getattr(options, name) for name in options.model_fields_set - {"inner_config"}}
-    return parse_options(SinkOptions, "sealed sink: inner_config", files, said)
+    if options.own_files:
+        files = _file_settings(options.inner_config)
+        said = {name: getattr(options, name) for name in options.model_fields_set - {"inner_config"}}
+        options = parse_options(SinkOptions, "sealed sink: inner_config", files, said)
+    # What the log would refuse only when it is opened: the sizes of segments, names.
+    _ = options.rotation
+    check_own_stream(options.filename_prefix)
+    return options
 
 
 def _file_settings(given: Mapping[str, Any]) -> dict[str, Any]:
