@@ -7,6 +7,7 @@ comes later is used without a restart, and until then nothing is written unseale
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
@@ -161,7 +162,8 @@ class Journal:
                 key=key,
                 stream=options.filename_prefix,
                 durability=options.promise,
-                rotation=options.rotation,
+                # A chain that is restarted ends with its segment, which is counted here.
+                rotation=replace(options.rotation, max_bytes=None) if options.rotate_chain else options.rotation,
                 compress=options.compression,
                 state_dir=options.state_dir,
                 keyring=open_keyring(options),
