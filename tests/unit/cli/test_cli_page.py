@@ -16,4 +16,4 @@ if TYPE_CHECKING:
 def test_the_examples_of_the_page_run_as_pasted(tmp_path: Path) -> None:
     examples.test_the_examples_run_as_pasted("docs/reference/cli.md", tmp_path)
     text = (examples.ROOT / "docs/reference/cli.md").read_text()
-    assert len(examples.commands("".join(block for _, block in examples.BLOCK.findall(text)))) == 12
+    assert len(examples.commands("".join(block for _, block in examples.BLOCK.findall(text)))) == 21

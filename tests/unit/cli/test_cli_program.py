@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ASKED_FOR = {
     "keygen": "--algorithm --kid -o",
-    "verify": "--key --trust --require-manifests --require-end --head --stream --deep --export --jobs -f --format "
+    "verify": "--key --trust --require-manifests --require-end --head --stream --deep --export --records --jobs -f --format "
     "--json -o --output -q -v --no-color",
     "inspect": "-f --format --json -o --output --state-dir --no-color",
     "seal": "-d --dir --key --unkeyed --old-key --stream --from --durability --rotate-bytes --compress --max-payload "
@@ -30,6 +30,7 @@ ASKED_FOR = {
     "head export": "--stream -o --output --state-dir",
     "head check": "--key --trust --jobs -f --format --json -o --output -q -v --no-color",
     "export-public": "--key -o --output",
+    "doctor": "--settings --env -f --format --json -o --output --timeout -q --quiet --no-color",
 }
 HEAVY = {
     "fapilog",

@@ -30,7 +30,7 @@ from unit.sealer.scene import (
 )
 
 from fapilog_tamper import ConfigError, Keyring, PayloadError, Rotation, SealedLog, SealKeyError, StoreError
-from fapilog_tamper.layout import STATE_FOLDER
+from fapilog_tamper.layout import STATE_FOLDER, manifest_name
 from fapilog_tamper.testing import FakeClock, MemoryStore
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ if TYPE_CHECKING:
         ("folder_mode", None),
         ("keyring", ["file:k1.key"]),
         ("clock", NOON),
+        ("restart", 1),
+        ("restart", None),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_before_anything_is_made(
@@ -299,6 +301,34 @@ def test_clock_gives_the_times_in_manifest_and_head() -> None:
     manifest = manifest_of(folder, segments(folder)[0])
     assert manifest.created_ts == manifest.closed_ts == head_of(folder).last_updated
     assert manifest.created_ts.startswith("2027-01-15T12:00:00")
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_restart_begins_a_new_chain(restart: bool) -> None:  # noqa: FBT001 (the setting)
+    folder = memory()
+    for _ in range(2):
+        fill(folder, restart=restart)
+    assert [block.seq for block in blocks_of(folder)] == list(range(1, 4 if restart else 7))
+    assert len(blocks_of(folder, "log.r2")) == (3 if restart else 0)
+    verified(folder)
+
+
+@pytest.mark.parametrize(("compress", "ending"), [("none", ""), ("gzip", ".gz"), ("zstd", ".zst")])
+def test_on_closed_hears_of_each_segment_when_nothing_is_left_to_do_with_it(compress: Any, ending: str) -> None:
+    folder = memory()
+    heard: list[str] = []
+
+    def hear(name: str) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        assert manifest_name(name) in folder.names()
+        assert name + ending in folder.names()
+        heard.append(name)
+
+    with open_log(folder, rotation=Rotation(max_bytes=4096), compress=compress, on_closed=hear) as log:
+        for _ in range(40):
+            log.append({"a": "x" * 100})
+    assert len(heard) > 2
+    assert [name + ending for name in heard] == segments(folder)
 
 
 def test_each_setting_has_a_test_here() -> None:

@@ -37,7 +37,9 @@ def envelope(event: Mapping[str, object]) -> Mapping[str, object]:
 def stored_envelope(event: Mapping[str, object]) -> Mapping[str, object]:
     """Return the envelope of an event as fapilog's own sinks store it, with the members that they know."""
     known = {name: value for name, value in event.items() if name in _STORED}
-    return {"log": {**known, **_shaped(event)}, "schema_version": SCHEMA_VERSION}
+    shaped = _shaped(event)
+    groups = {name: shaped[name] if isinstance(shaped[name], Mapping) else {} for name in _GROUPS}
+    return {"log": {**known, **shaped, **groups}, "schema_version": SCHEMA_VERSION}
 
 
 def block_place(event: Mapping[str, object]) -> Mapping[str, object]:

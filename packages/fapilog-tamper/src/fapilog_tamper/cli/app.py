@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from fapilog_tamper.cli.doctor import doctor
 from fapilog_tamper.cli.export_public import export_public
 from fapilog_tamper.cli.head import head
 from fapilog_tamper.cli.inspect import inspect
@@ -67,3 +68,4 @@ app.add_typer(head)
 app.command("rotate-key")(rotate_key)
 app.command()(restore)
 app.command("export-public")(export_public)
+app.command()(doctor)

@@ -20,7 +20,9 @@ from fapilog_tamper.cli.output import (
     write_stdout,
 )
 from fapilog_tamper.cli.progress import watched_progress
+from fapilog_tamper.cli.records import verify_records
 from fapilog_tamper.cli.report_text import report_lines, verdict_line
+from fapilog_tamper.errors import ConfigError
 from fapilog_tamper.keys import Keyring
 from fapilog_tamper.verify.log import VerifyInterrupted, verify_path
 from fapilog_tamper.verify.report import VerifyReport
@@ -66,6 +68,12 @@ def verify(  # noqa: PLR0913 (every option has a name)
     export: Annotated[
         bool, typer.Option("--export", help="The files are an extract: sort them; what is missing is undetermined.")
     ] = False,
+    records: Annotated[
+        bool,
+        typer.Option(
+            "--records", help="The files hold records that were sent on; the folders are logs to hold them against."
+        ),
+    ] = False,
     jobs: Annotated[
         int, typer.Option("--jobs", metavar="N", min=0, help="Worker processes; 0 is one a processor.")
     ] = 1,
@@ -84,12 +92,18 @@ def verify(  # noqa: PLR0913 (every option has a name)
     Says INTACT, TAMPERED or UNDETERMINED, and why. Trust comes from --key and --trust, never from the log. Without
     them a keyed log is undetermined. Nothing is written where the log lies.
 
+    With --records, files hold what the sealed sink or the enricher sent on, as JSON: one record a line, arrays of them,
+    an object around such an array, or any of these written for people. Each is brought back to what was sealed. What is
+    missing between them is undetermined; with the folder of the log each must be one of its entries.
+
     \b
     Examples:
       fapilog-tamper verify logs/ --key file:audit.jwk
       fapilog-tamper verify logs/ --trust trust.json --require-end --jobs 0
       fapilog-tamper verify audit_2026-11-02.jsonl.gz --key env:AUDIT_KEY -f json -o report.json
       fapilog-tamper verify extract.jsonl --export --key file:audit.jwk.pub
+      fapilog-tamper verify received.json --records --key file:audit.jwk
+      fapilog-tamper verify logs/ received.json --records --key file:audit.jwk
 
     \b
     Exit codes:
@@ -109,6 +123,7 @@ def verify(  # noqa: PLR0913 (every option has a name)
             jobs=jobs,
             deep=deep,
             export=export,
+            records=records,
             quiet=quiet,
             no_color=no_color,
         )
@@ -137,12 +152,18 @@ def run_verification(  # noqa: PLR0913 (the options of the commands that verify)
     stream: str | None = None,
     deep: bool = False,
     export: bool = False,
+    records: bool = False,
 ) -> tuple[VerifyReport, bool]:
     """Return the report, and whether Ctrl-C ended the verification before its time."""
+    if records and stream is not None:
+        raise ConfigError(
+            "--records cannot be used with --stream.", hint="Sort the records out, or leave --stream out."
+        )
     keyring = _open_keys(keys or (), trust)
+    read = verify_records if records else verify_path
     try:
         with watched_progress(quiet=quiet, no_color=no_color) as progress, io_errors_reported():
-            report = verify_path(
+            report = read(
                 paths,
                 keyring=keyring,
                 require_manifests=require_manifests,

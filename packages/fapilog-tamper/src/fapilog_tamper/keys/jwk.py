@@ -15,6 +15,7 @@ No message shows material.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Final
 
 from fapilog_tamper.encoding import b64url_decode, b64url_encode, hex_decode
@@ -42,6 +43,7 @@ LocalKey = HmacKey | Ed25519SigningKey | Ed25519VerifyingKey
 _SOURCE: Final = "key material"
 _JWK_ALGS: Final = {"HS256": Algorithm.HMAC_SHA256, "EdDSA": Algorithm.ED25519, "Ed25519": Algorithm.ED25519}
 _HEX_DIGITS: Final = 2 * KEY_BYTES
+_SHORT_HEX: Final = re.compile(rb"[0-9A-Fa-f]{32}")
 _B64_CHARACTERS: Final = 43
 
 
@@ -138,6 +140,8 @@ def is_jwk(raw: bytes) -> bool:
 
 def _parse_plain(raw: bytes) -> bytes:
     if len(raw) == KEY_BYTES:
+        if _SHORT_HEX.fullmatch(raw):
+            raise SealKeyError("not a key; 32 hex digits are 16 bytes.", hint="Make a key of 32 bytes: 64 hex digits.")
         return raw
     text = raw.strip().decode("ascii", "replace")
     if len(text) == _HEX_DIGITS:

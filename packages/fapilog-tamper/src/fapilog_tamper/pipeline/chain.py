@@ -18,9 +18,9 @@ from fapilog_tamper.entry import GENESIS, ChainState, prepare_seal
 from fapilog_tamper.errors import FormatError
 from fapilog_tamper.head import Head, format_head, head_message, parse_head, sign_head
 from fapilog_tamper.names import base_stream, percent_encode
-from fapilog_tamper.pipeline.config import warn_user
 from fapilog_tamper.store.files import FileStore
 from fapilog_tamper.writer import exits
+from fapilog_tamper.writer.troubles import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +81,7 @@ class Chain:
                 if state is not None and state.seq:
                     self._store.replace(slot[0], format_head(sign_head(self._head(state), self.key)))
             except OSError as error:
-                warn_user(f"integrity enricher: the state of its chain is not stored ({error}); a new one will begin.")
+                warn(f"integrity enricher: the state of its chain is not stored ({error}); a new one will begin.")
             slot[1].release()
 
     def close_at_exit(self) -> None:
@@ -103,7 +103,7 @@ class Chain:
             self._slot = self._take_slot()
             found = self._take_state(self._slot[0])
         except OSError as error:
-            warn_user(f"integrity enricher: the state of its chain cannot be kept ({error}); each start begins anew.")
+            warn(f"integrity enricher: the state of its chain cannot be kept ({error}); each start begins anew.")
             found = None
         if found is not None:
             self._origin = found.origin
@@ -127,14 +127,14 @@ class Chain:
             return None
         except FormatError as error:
             head = None
-            warn_user(f"integrity enricher: the state of its chain is damaged ({error}); a new chain begins.")
+            warn(f"integrity enricher: the state of its chain is damaged ({error}); a new chain begins.")
         # Durably, before a record is sealed behind it: else a crash would have the next process seal behind it again.
         self._store.remove(name)
         self._store.sync_names()
         if head is None or self._restart or base_stream(head.stream) != self._base or head.key_id != self.key.key_id:
             return None
         if head.mac is None or not self.key.verifying_key().verify(head_message(replace(head, mac=None)), head.mac):
-            warn_user("integrity enricher: the state of its chain is not of this key; a new chain begins.")
+            warn("integrity enricher: the state of its chain is not of this key; a new chain begins.")
             return None
         return head
 

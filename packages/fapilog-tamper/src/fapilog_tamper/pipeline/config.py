@@ -6,7 +6,6 @@ Neither fapilog nor a key is touched here: a configuration can be made and check
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from fapilog_tamper.keys import Keyring, KeyURI, SigningKey, open_signing_key
 from fapilog_tamper.keys.base import Algorithm
 from fapilog_tamper.payload import DEFAULT_LIMIT, MAX_LIMIT, MIN_LIMIT
 
-__all__ = ["PLAIN_KEY_ID", "TamperConfig", "open_key", "open_keyring", "parse_options", "warn_user"]
+__all__ = ["PLAIN_KEY_ID", "TamperConfig", "open_key", "open_keyring", "parse_options"]
 
 PLAIN_KEY_ID: Final = "fapilog"
 """The key_id of key material that has none of its own, when nobody gave one."""
@@ -134,11 +133,6 @@ def parse_options(kind: type[Options], plugin: str, config: object, given: Mappi
         where = ".".join(str(part) for part in first["loc"]) or "configuration"
         what = str(first["msg"]).removeprefix("Value error, ")
         raise ConfigError(f"{plugin}: {where}: {what}.", hint="Correct the option.") from None
-
-
-def warn_user(text: str) -> None:
-    """Tell the user what fapilog would keep to itself: its own diagnostics are off unless asked for."""
-    warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 def open_key(config: TamperConfig) -> SigningKey:

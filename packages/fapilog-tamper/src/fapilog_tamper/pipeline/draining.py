@@ -2,9 +2,10 @@
 
 fapilog means to do that and cannot: its exit hook needs a thread when none can be had any more, and what is in the
 queue is lost without a word. Its signal handler hangs when the signal comes while the main thread holds the lock of the
-queue, which is likely under load. Ours runs earlier, needs no thread, and waits until nobody is inside fapilog.
+queue, which is likely under load. Ours needs no thread, and waits until nobody is inside fapilog.
 
-    a plain exit, sys.exit, an uncaught exception     drained before the exit hooks run
+    a plain exit, sys.exit, an uncaught exception     drained when all threads have ended, before the logs are closed
+    the same, with a sink that writes in threads      drained when the main thread has ended: then there are still some
     SIGTERM, Ctrl-C where fapilog handles it           drained, then the process ends by the signal as before
     os._exit, SIGKILL, a crash                         the queue is lost; what was written is recovered next time
 """
@@ -19,6 +20,7 @@ import signal
 import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,7 +28,8 @@ import fapilog
 
 from fapilog_tamper.errors import ConfigError
 from fapilog_tamper.pipeline import host
-from fapilog_tamper.pipeline.config import warn_user
+from fapilog_tamper.writer import exits
+from fapilog_tamper.writer.troubles import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +60,7 @@ class _State:
 _state: Final = _State()
 
 
-def install_exit_drain(*, timeout: float = _SECONDS) -> None:
+def install_exit_drain(*, timeout: float | None = None) -> None:
     """Have the loggers of fapilog drained when this process ends, those that exist and those that will.
 
     Call it once, before or after loggers are made; `SealedSink` calls it by itself. SIGTERM is taken care of where
@@ -65,19 +68,21 @@ def install_exit_drain(*, timeout: float = _SECONDS) -> None:
     `core.atexit_drain_enabled` and `core.signal_handler_enabled`, as its environment variables have them.
 
     Args:
-        timeout: seconds that draining may take in all; a warning says what did not get through.
+        timeout: seconds that draining may take, 10 unless set; a warning says what did not get through.
 
     Raises:
         ConfigError: if `timeout` is not a positive number.
     """
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-        raise ConfigError(f"timeout is {timeout!r}.", hint="Give seconds.")
-    _state.seconds = timeout
+    if timeout is not None:
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+            raise ConfigError(f"timeout is {timeout!r}.", hint="Give seconds.")
+        _state.seconds = min(timeout, threading.TIMEOUT_MAX)
     at_exit, by_signal = host.wanted_at_end()
     if _state.pid != os.getpid():
         _state.pid = os.getpid()
         if at_exit:
-            _at_exit(_drain_at_exit)
+            _at_exit(_drain_early)
+            exits.before(_drain_late)
     if by_signal and threading.current_thread() is threading.main_thread():
         # First fapilog's, which is installed only once and would take the place of ours.
         fapilog.install_shutdown_handlers()
@@ -94,7 +99,10 @@ def drain_loggers(timeout: float) -> int:
 
     Any thread may call it, one with a running event loop too. Sinks that know how (`SealedSink`) close their files.
     """
-    loggers = [logger for logger in host.loggers() if host.is_alive(logger)]
+    return _drain_all([logger for logger in host.loggers() if host.is_alive(logger)], timeout)
+
+
+def _drain_all(loggers: list[Any], timeout: float) -> int:
     deadline = monotonic() + timeout
     threads = [threading.Thread(target=_drain, args=(logger,), daemon=True) for logger in loggers]
     for thread, logger in zip(threads, loggers, strict=True):
@@ -150,15 +158,29 @@ def _at_exit(hook: Callable[[], None]) -> None:
         atexit.register(hook)
 
 
-def _drain_at_exit() -> None:
-    if is_installed():
-        _drain_at_end()
+def _drain_early() -> None:
+    """Drain the loggers whose sinks need threads to write; other threads of the program still run, and may log."""
+    _drain_at_end([logger for logger in _alive() if not _works_at_exit(logger)])
 
 
-def _drain_at_end() -> None:
-    left = drain_loggers(_state.seconds)
+def _drain_late() -> None:
+    """Drain the others: all threads of the program have ended."""
+    _state.ending = is_installed()
+    _drain_at_end(_alive())
+
+
+def _alive() -> list[Any]:
+    return [logger for logger in host.loggers() if host.is_alive(logger)] if is_installed() else []
+
+
+def _works_at_exit(logger: object) -> bool:
+    return all(getattr(sink, "works_at_exit", False) for sink in host.plugins_of(logger, "sinks"))
+
+
+def _drain_at_end(loggers: list[Any]) -> None:
+    left = _drain_all(loggers, _state.seconds)
     if left:
-        warn_user(f"{left} events were not written within {_state.seconds:g} seconds at the end, and are lost.")
+        warn(f"{left} events were not written within {_state.seconds:g} seconds at the end, and are lost.")
 
 
 def _take_signal() -> None:
@@ -180,18 +202,27 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     Hazard: this runs between two instructions of the main thread, which may hold a lock that draining needs. Then the
     signal is put off, so that the main thread can go on to where it holds none.
     """
+    if _state.ending:
+        # Once more, while the first is being done, or at exit: whoever is impatient has SIGKILL.
+        return
     if _state.signal_since is None:
         _state.signal_since = monotonic()
     if _is_inside(frame) and monotonic() - _state.signal_since < _PATIENCE:
         timer = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
         timer.daemon = True
-        timer.start()
-        return
-    if _state.ending:
-        # Once more, while the first is being done: whoever is impatient has SIGKILL.
-        return
+        # Python 3.12.0 to 3.12.2 have no thread for us at exit.
+        with suppress(RuntimeError):
+            timer.start()
+            return
     _state.ending = True
-    _drain_at_end()
+    # In a thread, for whom it is no harm if the main thread, here, does hold a lock.
+    drainer = threading.Thread(target=_drain_at_end, args=(_alive(),), daemon=True)
+    try:
+        drainer.start()
+    except RuntimeError:
+        _drain_at_end(_alive())
+    else:
+        drainer.join(_state.seconds + _PATIENCE)
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
 

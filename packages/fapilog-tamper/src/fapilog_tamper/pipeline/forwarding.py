@@ -21,7 +21,7 @@ from fapilog.plugins.sinks.rotating_file import RotatingFileSinkConfig
 
 from fapilog_tamper.errors import ConfigError
 from fapilog_tamper.pipeline import host
-from fapilog_tamper.pipeline.config import warn_user
+from fapilog_tamper.writer.troubles import warn
 
 __all__ = ["Forwarding", "SealedRecord", "build_sink"]
 
@@ -61,6 +61,7 @@ class Forwarding:
     def __init__(self, sink: Any) -> None:  # noqa: ANN401 (a sink of fapilog: duck-typed)
         self._sink = sink
         self._started = False
+        self._starting = asyncio.Lock()
         self._paused_until = 0.0
         self.name = str(getattr(sink, "name", type(sink).__name__))
         self.unsent = 0
@@ -92,6 +93,8 @@ class Forwarding:
         if not self._started:
             return
         self._started = False
+        # One that was waited for belongs to the loop that ends.
+        self._starting = asyncio.Lock()
         try:
             if hasattr(self._sink, "stop"):
                 await self._sink.stop()
@@ -104,10 +107,8 @@ class Forwarding:
 
     async def _write(self, line: bytes) -> object:
         if not self._started:
-            # Set before: another task must not start it once more meanwhile.
-            self._started = True
-            if hasattr(self._sink, "start"):
-                await self._sink.start()
+            async with self._starting:
+                await self._start()
         text = line.removesuffix(b"\n")
         if self.name == "loki":
             # From bytes it would make a record without level and time, which its labels are taken from.
@@ -116,10 +117,16 @@ class Forwarding:
             return await self._sink.write_serialized(SerializedView(data=text))
         return await self._sink.write(SealedRecord(json.loads(text)))
 
+    async def _start(self) -> None:
+        if not self._started:
+            if hasattr(self._sink, "start"):
+                await self._sink.start()
+            self._started = True
+
     def _failed(self, why: str) -> None:
         self.unsent += 1
         if self.trouble is None:
-            warn_user(f"sealed sink: the inner sink {self.name} fails ({why}); events are sealed all the same.")
+            warn(f"sealed sink: the inner sink {self.name} fails ({why}); events are sealed all the same.")
         self.trouble = f"the inner sink {self.name} fails ({why}); {self.unsent} records were not sent"
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fapilog import Settings
 from fapilog.core import shutdown
 
-from fapilog_tamper.pipeline.config import warn_user
+from fapilog_tamper.writer.troubles import warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -124,7 +124,7 @@ def warn_of_lost_events(logger: Any) -> None:  # noqa: ANN401 (a logger of fapil
 def _warn_once(logger: Any, start: Any) -> None:  # noqa: ANN401 (see warn_of_lost_events)
     logger.start = start
     if getattr(logger, "_drained", False):
-        warn_user(
+        warn(
             "an event was given to a logger that was drained; fapilog drops it and those that follow. Get a logger of "
             "its own with reuse=False, or call fapilog.clear_logger_cache() first."
         )

@@ -6,20 +6,22 @@ comes later is used without a restart, and until then nothing is written unseale
 
 from __future__ import annotations
 
+import os
 import threading
-from dataclasses import replace
 from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
 from fapilog_tamper.errors import StoreError, TamperError
 from fapilog_tamper.keys import Keyring
-from fapilog_tamper.layout import is_segment_name, manifest_name, parse_segment_name, plain_name
-from fapilog_tamper.pipeline.config import open_key, open_keyring, warn_user
+from fapilog_tamper.layout import is_manifest_name, is_segment_name, manifest_name, parse_segment_name, plain_name
+from fapilog_tamper.pipeline.config import open_key, open_keyring
+from fapilog_tamper.rotation import Rotation
 from fapilog_tamper.sealer import SealedLog
 from fapilog_tamper.store.files import FileStore
 from fapilog_tamper.verify.log import verify_path
 from fapilog_tamper.verify.report import Outcome
+from fapilog_tamper.writer.troubles import warn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +37,11 @@ _AGAIN: Final = 1.0
 
 
 _SHARED: Final[WeakSet[Journal]] = WeakSet()
-_SHARING: Final = threading.Lock()
+_SHARING = threading.Lock()
+_ENDLESS: Final = Rotation(daily=False, max_bytes=None)
 _NOT_OF_THE_LOG: Final = frozenset({"enabled", "exit_drain", "inner_config", "inner_sink"})
+_HURRY: Final = 0.05
+"""Seconds that an event waits for a disk that has just not answered. It is kept in memory, and written when it does."""
 
 
 class Journal:
@@ -44,8 +49,7 @@ class Journal:
 
     def __init__(self, options: SinkOptions) -> None:
         self._options = options
-        # A program may change its folder between two loggers.
-        self._folder = options.directory.resolve()
+        self._folder = options.directory
         self._log: SealedLog | None = None
         self._users: set[int] = set()
         self._opening = threading.RLock()
@@ -54,12 +58,13 @@ class Journal:
         self._size = 0
         self._deadline = 0.0
         self._alarm: str | None = None
+        self._late = False
+        self._ended = False
 
     def is_for(self, options: SinkOptions) -> bool:
         """Tell whether the log is the one that these options describe."""
         names = set(type(options).model_fields) - _NOT_OF_THE_LOG
-        same = all(getattr(self._options, name) == getattr(options, name) for name in names)
-        return same and self._folder == options.directory.resolve()
+        return all(getattr(self._options, name) == getattr(options, name) for name in names)
 
     @property
     def stream(self) -> str:
@@ -92,9 +97,10 @@ class Journal:
             return
         log = self.open()
         try:
-            await log.append_async(event)
+            await log.append_async(event, timeout=self._patience)
         except StoreError as error:
-            await self._closed_meanwhile(log, error).append_async(event)
+            await self._closed_meanwhile(log, error).append_async(event, timeout=self._patience)
+        self._late = False
 
     async def append_line(self, event: Mapping[str, object]) -> bytes:
         """As `append`; return the line."""
@@ -102,14 +108,21 @@ class Journal:
             self.rotate()
         log = self.open()
         try:
-            line = await log.append_line(event)
+            line = await log.append_line(event, timeout=self._patience)
         except StoreError as error:
-            line = await self._closed_meanwhile(log, error).append_line(event)
+            line = await self._closed_meanwhile(log, error).append_line(event, timeout=self._patience)
+        self._late = False
         self._size += len(line)
         return line
 
+    @property
+    def _patience(self) -> float:
+        """How long an event waits for the disk: the queue of fapilog fills up behind it."""
+        return _HURRY if self._late else self._options.timeout
+
     def _closed_meanwhile(self, log: SealedLog, error: StoreError) -> SealedLog:
         """Return the log that is open now, where another loop or thread closed the one that refused; else raise."""
+        self._late = self._late or bool(error.seqs)
         if error.seqs or log is self._log:
             raise error
         return self.open()
@@ -136,20 +149,34 @@ class Journal:
             if not self._users:
                 self.close()
 
+    def let_go(self) -> None:
+        """Begin anew in a child that was just forked; the log itself takes care of its own."""
+        self._opening = threading.RLock()
+        self._users = set()
+
     def close(self) -> None:
         """Store and attest everything; the next event opens the log again."""
         with self._opening:
             log, self._log = self._log, None
             if log is not None:
+                self._ended = True
                 log.close()
 
     def health(self) -> str | None:
-        """Return why events are not sealed as they should be, None where they are."""
+        """Return why events are not sealed as they should be, None where they are.
+
+        A log that was closed is not opened for that: it would take a slot, and keep it. One that was never open is, and
+        what did not work is tried again: a service that is called unhealthy may be given nothing to log.
+        """
         try:
-            health = self.open().health()
+            log = self._log
+            if log is None and self._ended and self._failed is None:
+                open_key(self._options)
+            elif log is None:
+                log = self.open()
         except TamperError as error:
             return str(error)
-        return health.reason or self._alarm
+        return (None if log is None else log.health().reason) or self._alarm
 
     def _open(self) -> SealedLog:
         if self._failed is not None and monotonic() - self._failed[0] < _AGAIN:
@@ -162,8 +189,8 @@ class Journal:
                 key=key,
                 stream=options.filename_prefix,
                 durability=options.promise,
-                # A chain that is restarted ends with its segment, which is counted here.
-                rotation=replace(options.rotation, max_bytes=None) if options.rotate_chain else options.rotation,
+                # A chain that is restarted ends with its segment, which is measured here.
+                rotation=_ENDLESS if options.rotate_chain else options.rotation,
                 compress=options.compression,
                 state_dir=options.state_dir,
                 keyring=open_keyring(options),
@@ -173,12 +200,13 @@ class Journal:
             )
         except TamperError as error:
             if self._failed is None:
-                warn_user(f"sealed sink: no event is stored: {error}")
+                warn(f"sealed sink: no event is stored: {error}")
             self._failed = (monotonic(), error)
             raise
         if self._failed is None:
             self._warn_of_strangers()
         self._failed = None
+        self._copy_missing()
         self._size, self._deadline = 0, options.rotation.deadline(time())
         return log
 
@@ -192,14 +220,27 @@ class Journal:
         options = self._options
         try:
             if options.manifest_path is not None:
-                _copy_manifest(self._folder, name, options.manifest_path)
+                _copy_manifest(self._folder, manifest_name(name), options.manifest_path)
             if options.verify_on_close:
                 self._verify(name)
         except (OSError, TamperError) as error:
             self._alert(f"sealed sink: segment {name}: {error}")
 
+    def _copy_missing(self) -> None:
+        """Copy the manifests that nobody was there to copy: of segments that were closed by recovery, say."""
+        target = self._options.manifest_path
+        if target is None:
+            return
+        try:
+            names = {path.name for path in self._folder.iterdir() if is_manifest_name(path.name)}
+            there = {path.name for path in target.iterdir()} if target.is_dir() else set()
+            for name in sorted(names - there):
+                _copy_manifest(self._folder, name, target)
+        except OSError as error:
+            self._alert(f"sealed sink: manifests are not copied: {error}")
+
     def _verify(self, name: str) -> None:
-        path = next(path for path in _spellings(self._folder / name) if path.exists())
+        path = next((path for path in _spellings(self._folder / name) if path.exists()), self._folder / name)
         ring = open_keyring(self._options) or Keyring()
         report = verify_path(path, keyring=ring if self._key is None else ring.with_key(self._key))
         if report.outcome is not Outcome.INTACT:
@@ -209,7 +250,7 @@ class Journal:
     def _alert(self, text: str) -> None:
         self._alarm = text
         if self._options.alert_on_failure:
-            warn_user(text)
+            warn(text)
 
     def _warn_of_strangers(self) -> None:
         """Warn where other logs lie in the folder: a verifier would read their lines as unsealed ones."""
@@ -219,10 +260,22 @@ class Journal:
             return
         strangers = [name for name in names if is_segment_name(name) and parse_segment_name(plain_name(name)) is None]
         if strangers:
-            warn_user(
+            warn(
                 f"sealed sink: {self._folder} holds files that are not of a sealed log ({strangers[0]}); "
                 "a verifier will report their lines as unsealed. Use a folder of its own."
             )
+
+
+def _after_fork() -> None:
+    """Forget what belongs to the parent: its sinks, and locks that its threads may hold."""
+    global _SHARING  # noqa: PLW0603 (as locks are replaced)
+    _SHARING = threading.Lock()
+    for journal in _SHARED:
+        journal.let_go()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def shared_journal(options: SinkOptions) -> Journal:
@@ -243,7 +296,7 @@ def shared_journal(options: SinkOptions) -> Journal:
 def _copy_manifest(folder: Path, name: str, target: Path) -> None:
     store = FileStore(target)
     store.make()
-    store.replace(manifest_name(name), (folder / manifest_name(name)).read_bytes())
+    store.replace(name, (folder / name).read_bytes())
 
 
 def _spellings(path: Path) -> tuple[Path, ...]:

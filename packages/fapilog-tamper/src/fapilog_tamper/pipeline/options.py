@@ -45,6 +45,8 @@ class SinkOptions(TamperConfig):
         manifest_path: a folder for a copy of every manifest.
         sign_manifests: must be True: an unsigned manifest of a keyed stream would be taken for a forged one.
         durability: what is promised of an event before the pipeline goes on; `written` unless set.
+        timeout: seconds that an event waits for a disk that does not answer, before fapilog is told. It is kept in
+            memory and written later; the events behind it do not wait so long again.
     """
 
     enabled: bool = True
@@ -60,6 +62,7 @@ class SinkOptions(TamperConfig):
     manifest_path: Path | None = None
     sign_manifests: bool = True
     durability: Durability | None = None
+    timeout: float = Field(default=5.0, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -102,11 +105,16 @@ def parse_sink_options(config: object, given: Mapping[str, object]) -> SinkOptio
     if options.own_files:
         files = _file_settings(options.inner_config)
         said = {name: getattr(options, name) for name in options.model_fields_set - {"inner_config"}}
+        if options.compress_rotated is False:
+            # fapilog's typed settings always say so, whatever the inner ones say.
+            said.pop("compress_rotated", None)
         options = parse_options(SinkOptions, "sealed sink: inner_config", files, said)
     # What the log would refuse only when it is opened: the sizes of segments, names.
     _ = options.rotation
     check_own_stream(options.filename_prefix)
-    return options
+    # A program may change its folder before the first event.
+    places = {name: getattr(options, name) for name in ("directory", "state_dir", "manifest_path", "key_file_path")}
+    return options.model_copy(update={name: path.resolve() for name, path in places.items() if path is not None})
 
 
 def _file_settings(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,9 +133,6 @@ def _file_settings(given: Mapping[str, Any]) -> dict[str, Any]:
                 f"sealed sink: inner_config has no option {name!r}.",
                 hint=f"It has {', '.join(sorted(_FILE_SETTINGS))}.",
             )
-    if settings.get("compress_rotated") is False:
-        # The default of fapilog's own object, which must not undo what the sink was told.
-        del settings["compress_rotated"]
     return settings
 
 

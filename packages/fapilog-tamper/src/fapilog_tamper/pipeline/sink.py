@@ -19,11 +19,11 @@ from fapilog_tamper.encoding import b64url_encode
 from fapilog_tamper.envelope import envelope
 from fapilog_tamper.errors import TamperError
 from fapilog_tamper.pipeline import draining, host
-from fapilog_tamper.pipeline.config import warn_user
 from fapilog_tamper.pipeline.forwarding import Forwarding, build_sink
 from fapilog_tamper.pipeline.journal import shared_journal
 from fapilog_tamper.pipeline.loops import LoopEnds
 from fapilog_tamper.pipeline.options import OWN_FILES, SinkOptions, parse_sink_options
+from fapilog_tamper.writer.troubles import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,11 +52,11 @@ class SealedSink:
             self._forwarding = _forwarding(self._options)
         except TamperError as error:
             # fapilog takes another sink in place of one that raises, and says nothing.
-            warn_user(f"{error} fapilog writes unsealed events to stdout instead of this sink.")
+            warn(f"{error} fapilog writes unsealed events to stdout instead of this sink.")
             raise
         self._loops = LoopEnds(self._loop_ended)
         if not self._options.enabled:
-            warn_user("sealed sink: it is not enabled, so events are stored unsealed; set enabled=True.")
+            warn("sealed sink: it is not enabled, so events are stored unsealed; set enabled=True.")
         if self._options.exit_drain:
             draining.install_exit_drain()
 
@@ -64,6 +64,11 @@ class SealedSink:
     def stream(self) -> str:
         """The stream that is written."""
         return self._journal.stream
+
+    @property
+    def works_at_exit(self) -> bool:
+        """Whether a write needs no thread, which cannot be had any more when the interpreter ends."""
+        return self._forwarding is None
 
     def binding(self) -> dict[str, str]:
         """Return stream and key_id that events are sealed under, for the integrity enricher to put into them."""
@@ -101,7 +106,7 @@ class SealedSink:
         try:
             self._journal.leave(self)
         except TamperError as error:
-            warn_user(f"sealed sink: {error}")
+            warn(f"sealed sink: {error}")
 
     async def rotate(self) -> None:
         """Close the open segment, its manifest included; the next event begins another.
@@ -175,11 +180,20 @@ def _read(view: Any) -> Mapping[str, Any]:  # noqa: ANN401 (see write_serialized
     """Return the object that bytes hold, or an object that holds the bytes."""
     data = bytes(getattr(view, "data", view))
     try:
-        # orjson is fast, and makes floats of integers beyond 64 bits.
-        event = json.loads(data) if _LONG_NUMBER.search(data) else orjson.loads(data)
-    except (ValueError, RecursionError):
+        # orjson is fast, makes floats of integers beyond 64 bits, and refuses some JSON.
+        event = None if _LONG_NUMBER.search(data) else orjson.loads(data)
+    except ValueError:
         event = None
+    if event is None:
+        event = _read_slowly(data)
     return event if isinstance(event, dict) else {"$base64": b64url_encode(data)}
+
+
+def _read_slowly(data: bytes) -> object:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
 
 
 PLUGIN_METADATA = {

@@ -9,11 +9,14 @@ import atexit
 import os
 import sys
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from fapilog_tamper.errors import TamperError
 
-__all__ = ["register", "unregister"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["before", "register", "unregister"]
 
 
 class Ending(Protocol):
@@ -31,11 +34,23 @@ class Ending(Protocol):
 # Not weak: a log that nobody refers to any more must be closed like any other.
 _OPEN: Final[set[Ending]] = set()
 _HOOKED: Final[set[int]] = set()
+_BEFORE: Final[list[Callable[[], None]]] = []
 
 
 def register(ending: Ending) -> None:
     """Tell it of ends from now on."""
     _OPEN.add(ending)
+    _hook_once()
+
+
+def before(hook: Callable[[], None]) -> None:
+    """Call something at exit before the logs are closed; all other threads but daemons have ended then."""
+    if hook not in _BEFORE:
+        _BEFORE.append(hook)
+    _hook_once()
+
+
+def _hook_once() -> None:
     if os.getpid() not in _HOOKED:
         _HOOKED.clear()
         _HOOKED.add(os.getpid())
@@ -58,6 +73,8 @@ def _hook() -> None:
 
 
 def _close_all() -> None:
+    for hook in _BEFORE:
+        hook()
     for ending in list(_OPEN):
         # Each says by a warning what it could not do; the others must still be closed.
         with suppress(TamperError):
