@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 ASKED_FOR = {
     "keygen": "--algorithm --kid -o",
-    "verify": "--key --trust --require-manifests --require-end --head --stream --deep --export --records --jobs -f --format "
-    "--json -o --output -q -v --no-color",
+    "verify": "--key --trust --require-manifests --require-end --head --stream --deep --export --records --jobs "
+    "-f --format --json -o --output -q -v --no-color",
     "inspect": "-f --format --json -o --output --state-dir --no-color",
     "seal": "-d --dir --key --unkeyed --old-key --stream --from --durability --rotate-bytes --compress --max-payload "
     "--timeout --state-dir -t --echo -q --quiet --no-color",
