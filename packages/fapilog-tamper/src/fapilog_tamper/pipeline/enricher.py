@@ -81,6 +81,11 @@ class IntegrityEnricher:
         if self._options.exit_drain and self._options.enabled:
             draining.install_exit_drain()
 
+    @property
+    def options(self) -> EnricherOptions:
+        """What the enricher was told."""
+        return self._options
+
     async def start(self) -> None:
         """Open the key; a failure is warned of, and marks every event."""
         self._look_around()

@@ -61,6 +61,11 @@ class SealedSink:
             draining.install_exit_drain()
 
     @property
+    def options(self) -> SinkOptions:
+        """What the sink was told."""
+        return self._options
+
+    @property
     def stream(self) -> str:
         """The stream that is written."""
         return self._journal.stream

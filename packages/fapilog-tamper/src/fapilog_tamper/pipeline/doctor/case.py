@@ -135,7 +135,7 @@ class Case:
             ConfigError: they cannot work.
         """
         if self.sealed is not None:
-            return self.sealed._options  # noqa: SLF001 (the doctor belongs to the house)
+            return self.sealed.options
         if self.settings is None or not self.wants_sink:
             return None
         return parse_sink_options(None, host.plugin_config(self.settings, "sink", SINK))
@@ -143,7 +143,7 @@ class Case:
     def enricher_options(self) -> EnricherOptions | None:
         """Return the options of the integrity enricher, as `sink_options` does."""
         if self.integrity is not None:
-            return self.integrity._options  # noqa: SLF001 (see sink_options)
+            return self.integrity.options  # noqa: SLF001 (see sink_options)
         if self.settings is None or ENRICHER not in self.listed_enrichers:
             return None
         config = host.plugin_config(self.settings, "enricher", ENRICHER)
