@@ -143,7 +143,7 @@ class Case:
     def enricher_options(self) -> EnricherOptions | None:
         """Return the options of the integrity enricher, as `sink_options` does."""
         if self.integrity is not None:
-            return self.integrity.options  # noqa: SLF001 (see sink_options)
+            return self.integrity.options
         if self.settings is None or ENRICHER not in self.listed_enrichers:
             return None
         config = host.plugin_config(self.settings, "enricher", ENRICHER)
