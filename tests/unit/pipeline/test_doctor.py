@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import fapilog
 import pytest
 
+from fapilog_tamper import ExamineError
 from fapilog_tamper.errors import ConfigError
 from fapilog_tamper.pipeline.doctor import probing
-from fapilog_tamper.pipeline.doctor.case import ExamineError
 from fapilog_tamper.pipeline.doctor.examine import examine
 from fapilog_tamper.pipeline.doctor.findings import Code, Report, Severity, Verdict
 

@@ -73,7 +73,7 @@ def refused(match: str, **options: Any) -> ConfigError:
     """Return the error of options that are refused, and warned of."""
     with pytest.warns(RuntimeWarning, match=match) as told, pytest.raises(ConfigError, match=match) as caught:
         make(**options)
-    assert "fapilog writes unsealed events to stdout instead of this sink" in str(told[0].message)
+    assert "fapilog leaves this sink out: no event is sealed" in str(told[0].message)
     assert caught.value.hint
     return caught.value
 
@@ -311,13 +311,18 @@ def test_an_unknown_option_under_extra_is_warned_of_as_fapilog_does_not():
         ({"key_source": "file"}, "key_source is file, and key_file_path is not given"),
         ({"key_provider": "aws"}, "'aws' is neither env nor file; give a key URI as key, such as awskms:"),
         ({"algorithm": "SHA-512"}, "algorithm: Input should be 'HMAC-SHA256' or 'Ed25519'"),
-        ({"compress_rotated": "bzip2"}, "compress_rotated"),
+        ({"compress_rotated": "bzip2"}, "'bzip2' is neither gzip nor zstd, nor True or False"),
         ({"durability": "fsync"}, "durability"),
         ({"max_bytes": "10 apples"}, "max_bytes: Invalid size format: '10 apples'"),
         ({"max_bytes": -1}, "max_bytes: Size must be non-negative"),
         ({"interval_seconds": "soon"}, "interval_seconds: Invalid duration format: 'soon'"),
         ({"key_env_var": ""}, "key_env_var"),
-        ({"old_keys": "env:K"}, "old_keys"),
+        ({"old_keys": 5}, "old_keys"),
+        ({"key": "env:K", "key_file_path": "k"}, "key and key_file_path are both given"),
+        ({"directory": ""}, "directory: it is empty"),
+        ({"filename_prefix": "a b"}, "filename_prefix: stream name holds U\\+0020"),
+        ({"filename_prefix": "shop.r2"}, "belong to the writer"),
+        ({"max_bytes": 10}, "max_bytes is 10"),
         ({"key": 5}, "key"),
         ({"enabled": "perhaps"}, "enabled"),
     ],
@@ -431,6 +436,32 @@ def test_key_id_is_what_plain_material_is_called():
     assert blocks()[0].key_id == "k1"
     write(make(directory="other"))
     assert blocks("other")[0].key_id == "fapilog"
+
+
+def test_key_file_path_alone_says_where_the_key_is(monkeypatch):
+    monkeypatch.delenv("FAPILOG_TAMPER_KEY")
+    Path("own.jwk").write_text(format_private_jwk(K1))
+    Path("own.jwk").chmod(0o600)
+    write(make(key_file_path="own.jwk"))
+    assert blocks()[0].key_id == "k1"
+
+
+def test_what_is_wrong_with_an_old_key_is_said_of_old_keys():
+    write(make(key=K1))
+    with pytest.warns(RuntimeWarning, match="old_keys: key file gone.jwk does not exist"):
+        make(key=K1, old_keys="file:gone.jwk").health()
+
+
+def test_another_key_without_the_old_one_is_told_of_old_keys():
+    write(make(key=K1))
+    with pytest.warns(RuntimeWarning, match="Give the key that it was under in old_keys"):
+        make(key=ED).health()
+
+
+def test_the_typed_algorithm_of_fapilog_says_nothing_of_the_key():
+    """fapilog sends sha256 whether or not anybody said so."""
+    write(make(key=ED, algorithm="sha256"))
+    assert blocks()[0].algo == "Ed25519"
 
 
 def test_key_id_of_a_jwk_counts_where_none_is_given(monkeypatch):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fapilog_tamper.errors import (
         ConfigError,
         EncodingError,
+        ExamineError,
         FormatError,
         HeadError,
         PayloadError,
@@ -49,6 +50,7 @@ __all__ = [
     "Code",
     "ConfigError",
     "EncodingError",
+    "ExamineError",
     "Finding",
     "FormatError",
     "HeadError",
@@ -89,6 +91,7 @@ _HOMES: Final = {
     "Code": _REPORT,
     "ConfigError": _ERRORS,
     "EncodingError": _ERRORS,
+    "ExamineError": _ERRORS,
     "Finding": _REPORT,
     "FormatError": _ERRORS,
     "HeadError": _ERRORS,

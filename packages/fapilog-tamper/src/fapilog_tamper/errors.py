@@ -5,6 +5,7 @@
     │   └── FormatError      an entry, head or manifest that breaks the format (docs/spec/sealed-log.md)
     ├── PayloadError         raw payload bytes that a log must not take
     ├── ConfigError          settings, paths or options that cannot work
+    ├── ExamineError         the doctor could not make its examination
     ├── SealKeyError         a key that cannot be found, read, parsed or used
     │   └── PlainKeyError    key material that says neither what it is called nor what it is for
     └── StoreError           the log could not be written or read back
@@ -22,6 +23,7 @@ from typing import ClassVar
 __all__ = [
     "ConfigError",
     "EncodingError",
+    "ExamineError",
     "FormatError",
     "HeadError",
     "PayloadError",
@@ -74,6 +76,12 @@ class ConfigError(TamperError):
     """Settings, paths or options cannot work as given."""
 
     default_hint = "Correct the setting."
+
+
+class ExamineError(TamperError):
+    """The doctor could not make its examination."""
+
+    default_hint = "Mend that, and examine again."
 
 
 class SealKeyError(TamperError):

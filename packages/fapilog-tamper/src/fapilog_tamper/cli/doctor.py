@@ -24,7 +24,7 @@ from fapilog_tamper.cli.output import (
     write_file,
     write_stdout,
 )
-from fapilog_tamper.errors import ConfigError
+from fapilog_tamper.errors import ConfigError, ExamineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +105,6 @@ def _examined(settings: str | None, timeout: float) -> "Report":
         # The command is a script in another folder; `python -m` has this one already.
         sys.path.insert(0, "")
     try:
-        from fapilog_tamper.pipeline.doctor.case import ExamineError
         from fapilog_tamper.pipeline.doctor.examine import examine
         from fapilog_tamper.pipeline.draining import drain_loggers
     except ImportError as error:

@@ -25,6 +25,8 @@ PLAIN_KEY_ID: Final = "fapilog"
 
 _ALGORITHMS: Final = {"hmac-sha256": "HMAC-SHA256", "sha256": "HMAC-SHA256", "ed25519": "Ed25519"}
 _LOCAL: Final = frozenset({"env", "file"})
+_UNSAID: Final = "sha256"
+"""What fapilog's typed settings say of the algorithm when nobody said anything."""
 
 
 class TamperConfig(BaseModel):
@@ -38,7 +40,8 @@ class TamperConfig(BaseModel):
         enabled: whether anything is sealed at all.
         algorithm: what the key must be used with; what the key says unless set. fapilog's `sha256` is HMAC-SHA256.
         key: a key URI (`env:VARIABLE`, `file:PATH`) or a signing key.
-        key_source: where the key is, when `key` is not given: in an environment variable or in a file.
+        key_source: where the key is, when `key` is not given: in an environment variable or in a file; `key_file_path`
+            alone says that it is in that file.
         key_env_var: the variable with 32 bytes as base64url or hex, or a JWK; or `<variable>_FILE`, a file with them.
         key_file_path: the file.
         key_id: what the key is called in entries; a JWK says it, and other material is called `fapilog` unless set.
@@ -90,6 +93,18 @@ class TamperConfig(BaseModel):
             raise ValueError(f"{value!r} is neither env nor file; give a key URI as key, such as awskms:…")
         return value
 
+    @field_validator("old_keys", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("compress_rotated", mode="before")
+    @classmethod
+    def _known_compression(cls, value: object) -> object:
+        if not isinstance(value, bool) and value not in {"gzip", "zstd"}:
+            raise ValueError(f"{value!r} is neither gzip nor zstd, nor True or False")
+        return value
+
     @field_validator("fsync_on_rotate")
     @classmethod
     def _always_synced(cls, value: bool) -> bool:  # noqa: FBT001 (pydantic calls it)
@@ -103,6 +118,8 @@ class TamperConfig(BaseModel):
             raise ValueError("use_kms_signing needs the key URI of a key management service as key")
         if self.key_source == "file" and self.key is None and self.key_file_path is None:
             raise ValueError("key_source is file, and key_file_path is not given")
+        if self.key is not None and self.key_file_path is not None:
+            raise ValueError("key and key_file_path are both given")
         return self
 
 
@@ -122,6 +139,8 @@ def parse_options(kind: type[Options], plugin: str, config: object, given: Mappi
         ConfigError: if there is an option that the plugin does not have, or one cannot work.
     """
     options = {**_members(config, plugin), **given}
+    if options.get("algorithm") == _UNSAID:
+        del options["algorithm"]
     known = _names(kind)
     for name in options:
         if name not in known:
@@ -155,15 +174,16 @@ def open_key(config: TamperConfig) -> SigningKey:
 
 def open_keyring(config: TamperConfig) -> Keyring | None:
     """Return the keys of earlier entries, None where there are none."""
-    return Keyring(config.old_keys) if config.old_keys else None
+    try:
+        return Keyring(config.old_keys) if config.old_keys else None
+    except SealKeyError as error:
+        raise SealKeyError(f"old_keys: {error.message}", hint=error.hint) from None
 
 
 def _source(config: TamperConfig) -> KeyURI:
-    if config.key_source == "env":
-        return KeyURI("env", config.key_env_var)
-    if config.key_file_path is None:
-        raise SealKeyError("key_file_path is not given.", hint="Name the key file.")
-    return KeyURI("file", str(config.key_file_path))
+    if config.key_file_path is not None:
+        return KeyURI("file", str(config.key_file_path))
+    return KeyURI("env", config.key_env_var)
 
 
 def _names(kind: type[BaseModel]) -> set[str]:

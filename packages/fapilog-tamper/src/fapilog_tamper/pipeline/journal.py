@@ -12,7 +12,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
-from fapilog_tamper.errors import StoreError, TamperError
+from fapilog_tamper.errors import SealKeyError, StoreError, TamperError
 from fapilog_tamper.keys import Keyring
 from fapilog_tamper.layout import is_manifest_name, is_segment_name, manifest_name, parse_segment_name, plain_name
 from fapilog_tamper.pipeline.config import open_key, open_keyring
@@ -199,6 +199,8 @@ class Journal:
                 on_closed=self._look_at if options.verify_on_close or options.manifest_path else None,
             )
         except TamperError as error:
+            if isinstance(error, SealKeyError) and " is under key " in error.message:
+                error.hint = "Give the key that it was under in old_keys; or seal under that key."
             if self._failed is None:
                 warn(f"sealed sink: no event is stored: {error}")
             self._failed = (monotonic(), error)

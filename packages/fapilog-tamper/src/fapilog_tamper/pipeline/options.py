@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from fapilog.core.types import OptionalRotationDurationField, OptionalSizeField
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from fapilog_tamper.errors import ConfigError
+from fapilog_tamper.errors import ConfigError, FormatError
 from fapilog_tamper.pipeline.config import TamperConfig, parse_options
 from fapilog_tamper.rotation import Rotation
 from fapilog_tamper.writer.promise import Durability
@@ -64,6 +64,13 @@ class SinkOptions(TamperConfig):
     durability: Durability | None = None
     timeout: float = Field(default=5.0, gt=0, allow_inf_nan=False)
 
+    @field_validator("directory", mode="before")
+    @classmethod
+    def _named_folder(cls, value: object) -> object:
+        if value == "":
+            raise ValueError("it is empty; write . for the working folder")
+        return value
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if not self.sign_manifests:
@@ -111,7 +118,10 @@ def parse_sink_options(config: object, given: Mapping[str, object]) -> SinkOptio
         options = parse_options(SinkOptions, "sealed sink: inner_config", files, said)
     # What the log would refuse only when it is opened: the sizes of segments, names.
     _ = options.rotation
-    check_own_stream(options.filename_prefix)
+    try:
+        check_own_stream(options.filename_prefix)
+    except FormatError as error:
+        raise ConfigError(f"sealed sink: filename_prefix: {error.message}", hint=error.hint) from None
     # A program may change its folder before the first event.
     places = {name: getattr(options, name) for name in ("directory", "state_dir", "manifest_path", "key_file_path")}
     return options.model_copy(update={name: path.resolve() for name, path in places.items() if path is not None})

@@ -51,8 +51,8 @@ class SealedSink:
             self._journal = shared_journal(self._options)
             self._forwarding = _forwarding(self._options)
         except TamperError as error:
-            # fapilog takes another sink in place of one that raises, and says nothing.
-            warn(f"{error} fapilog writes unsealed events to stdout instead of this sink.")
+            # fapilog goes on without a sink that raises, or with one to stdout, and says nothing.
+            warn(f"{error} fapilog leaves this sink out: no event is sealed.")
             raise
         self._loops = LoopEnds(self._loop_ended)
         if not self._options.enabled:

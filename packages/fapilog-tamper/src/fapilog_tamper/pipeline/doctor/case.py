@@ -11,7 +11,7 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fapilog import Settings, get_logger
 from fapilog.core.logger import AsyncLoggerFacade, SyncLoggerFacade
 
-from fapilog_tamper.errors import ConfigError, SealKeyError, TamperError
+from fapilog_tamper.errors import ConfigError, ExamineError, SealKeyError
 from fapilog_tamper.keys import KeyURI
 from fapilog_tamper.layout import STATE_FOLDER
 from fapilog_tamper.pipeline import host
@@ -53,10 +53,10 @@ SINK: Final = SealedSink.name
 ENRICHER: Final = IntegrityEnricher.name
 
 
-class ExamineError(TamperError):
-    """The examination itself could not be made."""
-
-    default_hint = "Mend that, and examine again."
+_NAMED: Final = (
+    "Name settings or a logger of fapilog, or a function that returns one of them. Of an application, name the "
+    "settings or the function that it makes its logger with."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,15 +177,24 @@ def open_case(spec: str | None, watched: host.Watched) -> Case:
     with redirect_stdout(sys.stderr):
         value = _made(lambda: get_logger(reuse=False)) if spec is None else _resolve(spec)
         if callable(value):
-            value = _made(value)
+            value = _made(_without_arguments(spec or "", value))
         if isinstance(value, Settings):
             settings = value
             value = _made(lambda: get_logger(settings=settings, reuse=False))
     if not isinstance(value, SyncLoggerFacade | AsyncLoggerFacade):
         text = f"{spec} is a {type(value).__name__}."
-        raise ConfigError(text, hint="Name settings or a logger of fapilog, or a function that returns one of them.")
+        raise ConfigError(text, hint=_NAMED)
     spent = [one for one in host.cached_loggers() if host.trait(one, "drained") and id(one) not in before]
     return _case(spec or "environment", value, watched, spent)
+
+
+def _without_arguments(spec: str, value: Callable[..., Any]) -> Callable[[], Any]:
+    try:
+        inspect.signature(value).bind()
+    except (TypeError, ValueError):
+        text = f"{spec}, a {type(value).__name__}, cannot be called without arguments."
+        raise ConfigError(text, hint=_NAMED) from None
+    return value
 
 
 def normal(name: str) -> str:
@@ -209,12 +218,16 @@ def key_state(options: TamperConfig) -> KeyState:
 def key_files(options: TamperConfig) -> Iterator[Path]:
     """Yield the files that hold secret keys."""
     uris = [options.key] if isinstance(options.key, str) else []
-    if options.key is None and options.key_source == "file" and options.key_file_path is not None:
+    if options.key is None and options.key_file_path is not None:
         yield options.key_file_path
-    if options.key is None and options.key_source == "env":
+    elif options.key is None:
         uris.append(f"env:{options.key_env_var}")
     for text in (*uris, *options.old_keys):
-        uri = KeyURI.parse(text)
+        try:
+            uri = KeyURI.parse(text)
+        except SealKeyError:
+            # Said elsewhere.
+            continue
         if uri.scheme == "file":
             yield Path(uri.path)
         elif uri.scheme == "env" and uri.path not in os.environ and f"{uri.path}_FILE" in os.environ:

@@ -14,10 +14,11 @@ from uuid import uuid4
 
 from fapilog.core.levels import get_level_priority
 
+from fapilog_tamper.errors import ExamineError
 from fapilog_tamper.keys import Keyring
 from fapilog_tamper.layout import is_segment_name
 from fapilog_tamper.pipeline.config import open_keyring
-from fapilog_tamper.pipeline.doctor.case import ExamineError, key_state
+from fapilog_tamper.pipeline.doctor.case import key_state
 from fapilog_tamper.verify.log import verify_path
 from fapilog_tamper.verify.source import SourceError, open_source, whole_lines
 

@@ -53,8 +53,11 @@ def check_key(case: Case) -> Iterator[Finding]:
         if state.key is not None:
             continue
         stored = "No event is stored" if plugin == "sealed sink" else "Events are marked as unsealed"
-        fix = "fapilog-tamper keygen --algorithm HMAC-SHA256 --kid NAME -o FILE; then key='file:FILE'"
-        env = f'{options.key_env_var}="$(cat FILE)"' if options.key is None and options.key_source == "env" else ""
+        fix, env = "do what the message says", ""
+        if state.absent:
+            fix = "fapilog-tamper keygen --algorithm HMAC-SHA256 --kid NAME -o FILE; then key='file:FILE'"
+            by_variable = options.key is None and options.key_file_path is None
+            env = f'{options.key_env_var}="$(cat FILE)"' if by_variable else ""
         code = Code.NO_KEY if state.absent else Code.BAD_KEY
         yield Finding(code, Severity.ERROR, f"The {plugin} has no usable key: {state.trouble}", f"{stored}.", fix, env)
 
