@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -588,4 +589,37 @@ def test_a_start_that_failed_is_tried_again(tmp_path):
 def test_a_failure_is_no_write_error_where_warnings_are_errors(tmp_path, capsys):
     log, _ = start_logger(tmp_path, Fails("write", OSError("no route")))
     log_and_drain(log)
-    assert capsys.readouterr().err == ""
+    said = capsys.readouterr().err
+    assert said.startswith("RuntimeWarning: sealed sink: the inner sink")
+    assert said.count("\n") == 1
+
+
+class Stubborn(Writes):
+    """Does not let itself be cancelled the first time; where it writes, nor the second."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where = where
+
+    async def write(self, entry: dict[str, Any]) -> None:
+        if self.where == "write":
+            await self.hang(2)
+
+    async def stop(self) -> None:
+        if self.where == "stop":
+            await self.hang(1)
+
+    async def hang(self, times: int) -> None:
+        for _ in range(times):
+            with suppress(asyncio.CancelledError):
+                await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize("where", ["write", "stop"])
+def test_a_sink_that_hangs_costs_neither_a_seal_nor_the_end_of_the_segment(tmp_path, where, monkeypatch):
+    monkeypatch.setattr(forwarding, "_PATIENCE", 0.2)
+    log, sink = start_logger(tmp_path, Stubborn(where))
+    with pytest.warns(RuntimeWarning, match="the inner sink mine fails"):
+        log_and_drain(log)
+    assert "the inner sink mine fails" in str(sink.health())
+    require_sealed(tmp_path, 25)

@@ -212,8 +212,18 @@ PAIRS: dict[str, tuple[str, str, set[tuple[str, str]]]] = {
     ),
     "unprotected levels": (
         "make(core={'protected_levels': ['ERROR', 'CRITICAL', 'SECURITY']})",
-        "make(core={'protected_levels': ['audit', 'security']})",
+        "make(core={'protected_levels': ['error', 'critical', 'audit', 'security']})",
         {("levels-droppable", "warning")},
+    ),
+    "errors that repeat themselves": (
+        "make(core={'protected_levels': ['AUDIT', 'SECURITY']})",
+        "make(core={'protected_levels': ['AUDIT', 'SECURITY'], 'error_dedupe_window_seconds': 0})",
+        {("levels-droppable", "warning")},
+    ),
+    "sampling rate": (
+        "make(observability={'logging': {'sampling_rate': 0.01}})",
+        "make(observability={'logging': {'sampling_rate': 1.0}})",
+        {("filter-drops", "warning")},
     ),
     "small protected queue": (
         "make(core={'protected_queue_size': 10})",
@@ -436,8 +446,10 @@ def test_what_is_wrong_is_found_and_nothing_else(found, name):
 @pytest.mark.parametrize("name", PAIRS)
 def test_its_twin_is_healthy(found, name):
     report = found(PAIRS[name][1])
-    assert report.findings == ()
-    assert report.verdict is Verdict.HEALTHY
+    # Sampling is meant to drop, and is remarked on.
+    remarks = {("filter-drops", "note")} if name in {"sampling of traces", "adaptive sampling"} else set()
+    assert {(one.code.value, one.severity.value) for one in report.findings} == remarks
+    assert report.verdict is (Verdict.REMARKS if remarks else Verdict.HEALTHY)
     assert report.exit_code == 0
     meant_to_go = {"INFO"} if "trace_sampling" in report.checked.filters else set()
     assert set(report.checked.sent) - set(report.checked.found) <= meant_to_go

@@ -20,12 +20,13 @@ THREADS = """
 import sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from fapilog import Settings, get_logger
+from fapilog.plugins.sinks.stdout_json import StdoutJsonSink
 from fapilog_tamper import SealedSink
 from fapilog_tamper.keys import HmacKey
 
 sink = SealedSink(directory=sys.argv[1], key=HmacKey("k1", bytes(range(32))))
-log = get_logger(settings=Settings(core={"max_queue_size": 10_000}), sinks=[sink])
-ended = threading.Event()
+sinks = [sink, StdoutJsonSink()] if sys.argv[3] == "beside" else [sink]
+log = get_logger(settings=Settings(core={"max_queue_size": 10_000}), sinks=sinks)
 
 def work(number):
     threading.main_thread().join()
@@ -44,10 +45,13 @@ else:
 
 
 @pytest.mark.parametrize("kind", ["thread", "pool"])
-def test_what_threads_log_that_outlive_the_main_thread_is_sealed(tmp_path, kind):
-    command = [sys.executable, "-c", THREADS, str(tmp_path), kind]
+@pytest.mark.parametrize("sinks", ["alone", "beside"])
+def test_what_threads_log_that_outlive_the_main_thread_is_sealed(tmp_path, kind, sinks):
+    """Also where a sink writes in threads, of which there are none any more."""
+    command = [sys.executable, "-c", THREADS, str(tmp_path), kind, sinks]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == (150 if sinks == "beside" else 0)
     report = verify_path(tmp_path, keys=[K1], require_end=True, require_manifests=True)
     assert (report.valid, report.entries) == (True, 150)
 
@@ -82,3 +86,22 @@ def test_what_is_left_in_queues_when_the_time_is_over_is_counted(tmp_path):
     asyncio.run(log.stop_and_drain())
     os.close(reading)
     assert verify_path(tmp_path, keys=[K1]).entries == 5
+
+
+ENDLESS = """
+import os, signal, sys
+from fapilog_tamper import get_sealed_logger, install_exit_drain
+install_exit_drain(timeout=float("inf"))
+get_sealed_logger(directory=sys.argv[1]).info("event")
+os.kill(os.getpid(), signal.SIGTERM)
+signal.pause()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM is of POSIX")
+def test_a_timeout_may_be_without_end(tmp_path):
+    env = {**os.environ, "FAPILOG_TAMPER_KEY": "ab" * 32}
+    command = [sys.executable, "-c", ENDLESS, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=env)
+    assert (done.returncode, done.stderr) == (-15, "")
+    assert len(list(tmp_path.glob("*.manifest.json"))) == 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
@@ -146,12 +146,34 @@ def parse_options(kind: type[Options], plugin: str, config: object, given: Mappi
         if name not in known:
             raise ConfigError(f"{plugin} has no option {name!r}.", hint=_nearest(name, known))
     try:
-        return kind.model_validate(_spelled_once(kind, options))
+        return _anchored(kind.model_validate(_spelled_once(kind, options)))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "configuration"
         what = str(first["msg"]).removeprefix("Value error, ")
         raise ConfigError(f"{plugin}: {where}: {what}.", hint="Correct the option.") from None
+
+
+def _anchored(options: Options) -> Options:
+    """Return options with absolute paths: a program may change its folder before the first event."""
+    places = {name: getattr(options, name) for name in ("key_file_path", "state_dir")}
+    update: dict[str, Any] = {name: path.absolute() for name, path in places.items() if path is not None}
+    if isinstance(options.key, str):
+        update["key"] = _anchored_uri(options.key)
+    update["old_keys"] = tuple(_anchored_uri(text) for text in options.old_keys)
+    # Only what was given counts as given.
+    return options.model_copy(update={name: value for name, value in update.items() if value != getattr(options, name)})
+
+
+def _anchored_uri(text: str) -> str:
+    try:
+        uri = KeyURI.parse(text)
+    except SealKeyError:
+        # Said when the key is opened: without it no event is stored, and nothing goes unsealed.
+        return text
+    if uri.scheme != "file" or uri.path.startswith("/"):
+        return text
+    return str(replace(uri, path=str(Path(uri.path).absolute())))
 
 
 def open_key(config: TamperConfig) -> SigningKey:

@@ -5,7 +5,6 @@ queue is lost without a word. Its signal handler hangs when the signal comes whi
 queue, which is likely under load. Ours needs no thread, and waits until nobody is inside fapilog.
 
     a plain exit, sys.exit, an uncaught exception     drained when all threads have ended, before the logs are closed
-    the same, with a sink that writes in threads      drained when the main thread has ended: then there are still some
     SIGTERM, Ctrl-C where fapilog handles it           drained, then the process ends by the signal as before
     os._exit, SIGKILL, a crash                         the queue is lost; what was written is recovered next time
 """
@@ -13,7 +12,6 @@ queue, which is likely under load. Ours needs no thread, and waits until nobody 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import concurrent.futures.thread  # noqa: F401 (its exit hook must be older than ours, which then runs before it)
 import os
 import signal
@@ -64,8 +62,8 @@ def install_exit_drain(*, timeout: float | None = None) -> None:
     """Have the loggers of fapilog drained when this process ends, those that exist and those that will.
 
     Call it once, before or after loggers are made; `SealedSink` calls it by itself. SIGTERM is taken care of where
-    nobody but fapilog has a handler for it and this is the main thread. fapilog's own switches hold:
-    `core.atexit_drain_enabled` and `core.signal_handler_enabled`, as its environment variables have them.
+    nobody but fapilog has a handler for it and this is the main thread (no other can install one). fapilog's own
+    switches hold: `core.atexit_drain_enabled` and `core.signal_handler_enabled`, as its environment variables say.
 
     Args:
         timeout: seconds that draining may take, 10 unless set; a warning says what did not get through.
@@ -76,13 +74,13 @@ def install_exit_drain(*, timeout: float | None = None) -> None:
     if timeout is not None:
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
             raise ConfigError(f"timeout is {timeout!r}.", hint="Give seconds.")
-        _state.seconds = min(timeout, threading.TIMEOUT_MAX)
+        _state.seconds = min(timeout, threading.TIMEOUT_MAX / 2)
     at_exit, by_signal = host.wanted_at_end()
     if _state.pid != os.getpid():
         _state.pid = os.getpid()
         if at_exit:
-            _at_exit(_drain_early)
-            exits.before(_drain_late)
+            _before_threads_end(_do_without_threads)
+            exits.before(_drain_at_exit)
     if by_signal and threading.current_thread() is threading.main_thread():
         # First fapilog's, which is installed only once and would take the place of ours.
         fapilog.install_shutdown_handlers()
@@ -95,7 +93,7 @@ def is_installed() -> bool:
 
 
 def drain_loggers(timeout: float) -> int:
-    """Drain every logger of fapilog, and return how many events were left in queues when the time was over.
+    """Drain every logger of fapilog, and return how many events were still on their way when the time was over.
 
     Any thread may call it, one with a running event loop too. Sinks that know how (`SealedSink`) close their files.
     """
@@ -115,8 +113,7 @@ def _drain_all(loggers: list[Any], timeout: float) -> int:
         if thread.ident is not None:
             thread.join(max(0.0, deadline - monotonic()))
     late = [logger for logger, thread in zip(loggers, threads, strict=True) if thread.is_alive()]
-    left = [host.queued(logger) for logger in late]
-    return sum(count or 1 for count in left)
+    return sum(host.unwritten(logger) for logger in late)
 
 
 def _drain(logger: Any) -> None:  # noqa: ANN401 (a logger of fapilog, sync or async)
@@ -145,27 +142,28 @@ class _Here(ThreadPoolExecutor):
         return future
 
 
-def _at_exit(hook: Callable[[], None]) -> None:
-    """Have `hook` called at exit while threads still run and can be waited for."""
+def _before_threads_end(hook: Callable[[], None]) -> None:
+    """Have `hook` called when the main thread has ended, before the pools that others use are shut down."""
     register = getattr(threading, "_register_atexit", None)
-    if register is None:
-        atexit.register(hook)
-        return
-    try:
-        register(hook)
-    except RuntimeError:
-        # The process is ending already.
-        atexit.register(hook)
+    if register is not None:
+        # Not where the process is ending already.
+        with suppress(RuntimeError):
+            register(hook)
 
 
-def _drain_early() -> None:
-    """Drain the loggers whose sinks need threads to write; other threads of the program still run, and may log."""
-    _drain_at_end([logger for logger in _alive() if not _works_at_exit(logger)])
+def _do_without_threads() -> None:
+    """Have sinks that write in threads do it where they are: soon there is no pool, and no thread to be had.
+
+    Other threads of the program may still run, and log; so nothing is drained yet.
+    """
+    for logger in _alive():
+        host.use_executor(logger, _Here())
 
 
-def _drain_late() -> None:
-    """Drain the others: all threads of the program have ended."""
+def _drain_at_exit() -> None:
+    """Drain all loggers: all threads of the program have ended."""
     _state.ending = is_installed()
+    _do_without_threads()
     _drain_at_end(_alive())
 
 
@@ -173,18 +171,14 @@ def _alive() -> list[Any]:
     return [logger for logger in host.loggers() if host.is_alive(logger)] if is_installed() else []
 
 
-def _works_at_exit(logger: object) -> bool:
-    return all(getattr(sink, "works_at_exit", False) for sink in host.plugins_of(logger, "sinks"))
-
-
 def _drain_at_end(loggers: list[Any]) -> None:
     left = _drain_all(loggers, _state.seconds)
     if left:
-        warn(f"{left} events were not written within {_state.seconds:g} seconds at the end, and are lost.")
+        warn(f"draining did not end within {_state.seconds:g} seconds; {left} events or more may be lost.")
 
 
 def _take_signal() -> None:
-    """Handle SIGTERM unless somebody else does: a server, whose own shutdown ends in a plain exit.
+    """Handle SIGTERM unless somebody else does: a server, say, which drains in its own way.
 
     Ctrl-C only in the place of fapilog, which has the signal end the process, and nobody sees a KeyboardInterrupt.
     """

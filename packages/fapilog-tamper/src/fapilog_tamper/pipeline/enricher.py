@@ -72,6 +72,8 @@ class IntegrityEnricher:
             # fapilog leaves out an enricher that raises, and says nothing.
             warn(f"{error} fapilog leaves the enricher out: no event is sealed by it.")
             raise
+        # As it is now: a program may change its folder before the first event.
+        self._folder = self._options.state_dir or Path(STATE_FOLDER).absolute()
         self._chain: Chain | None = None
         self._opening = threading.Lock()
         self._failed_at: float | None = None
@@ -138,9 +140,8 @@ class IntegrityEnricher:
                 self._failed_at = monotonic()
                 return None
             if self._chain is None:
-                folder = self._options.state_dir or Path(STATE_FOLDER)
                 self._chain = Chain(
-                    folder, self._options.stream, key, clock=system_clock, restart=self._options.rotate_chain
+                    self._folder, self._options.stream, key, clock=system_clock, restart=self._options.rotate_chain
                 )
             self._failed_at = None
             return self._chain

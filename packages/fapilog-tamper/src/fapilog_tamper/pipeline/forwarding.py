@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -73,8 +73,7 @@ class Forwarding:
             self.unsent += 1
             return
         try:
-            async with asyncio.timeout(_PATIENCE):
-                taken = await self._write(line)
+            taken = await _patiently(self._write(line))
         except TimeoutError:
             self._paused_until = monotonic() + _PAUSE
             self._failed(f"it took nothing for {_PATIENCE:g} seconds, and gets nothing for {_PAUSE:g}")
@@ -97,7 +96,10 @@ class Forwarding:
         self._starting = asyncio.Lock()
         try:
             if hasattr(self._sink, "stop"):
-                await self._sink.stop()
+                await _patiently(self._sink.stop())
+        except TimeoutError:
+            self._failed(f"it did not end within {_PATIENCE:g} seconds, and may have kept records back")
+            return
         except Exception as error:  # noqa: BLE001 (see send)
             self._failed(f"{type(error).__name__}: {error}")
             return
@@ -128,6 +130,25 @@ class Forwarding:
         if self.trouble is None:
             warn(f"sealed sink: the inner sink {self.name} fails ({why}); events are sealed all the same.")
         self.trouble = f"the inner sink {self.name} fails ({why}); {self.unsent} records were not sent"
+
+
+async def _patiently(work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 (see Forwarding)
+    """Return what a sink answers in time; one that does not let itself be cancelled is left alone.
+
+    Raises:
+        TimeoutError: it took too long.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=_PATIENCE)
+    finally:
+        if not task.done():
+            task.cancel()
+            # Nobody will ask for what becomes of it.
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    if not done:
+        raise TimeoutError
+    return task.result()
 
 
 def build_sink(sink: object, config: Mapping[str, Any]) -> Any:  # noqa: ANN401 (see Forwarding)

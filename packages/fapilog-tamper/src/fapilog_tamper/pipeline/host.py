@@ -6,7 +6,7 @@ logger was drained, or how long its queue is. What cannot be found is answered a
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +18,7 @@ from fapilog_tamper.writer.troubles import warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = [
     "Made",
@@ -31,9 +32,10 @@ __all__ = [
     "loggers_of",
     "plugin_config",
     "plugins_of",
-    "queued",
     "sinks_for_level",
     "trait",
+    "unwritten",
+    "use_executor",
     "wanted_at_end",
     "warn_of_lost_events",
     "watching",
@@ -63,11 +65,20 @@ def plugins_of(logger: object, kind: str) -> list[Any]:
     return list(getattr(logger, f"_{kind}", None) or ())
 
 
-def queued(logger: object) -> int | None:
-    """Return how many events wait in the queue of a logger, None where that is not known."""
-    size = getattr(getattr(logger, "_queue", None), "qsize", None)
-    count = size() if callable(size) else None
-    return count if isinstance(count, int) else None
+def use_executor(logger: object, executor: ThreadPoolExecutor) -> None:
+    """Have what a logger's sinks give to threads done by another executor from now on."""
+    loop = getattr(logger, "_worker_loop", None)
+    if loop is not None:
+        # The loop may end at this moment.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(loop.set_default_executor, executor)
+
+
+def unwritten(logger: object) -> int:
+    """Return how many events of a logger are on their way as far as is known, at least one."""
+    submitted, processed = getattr(logger, "_submitted", 0), getattr(logger, "_processed", 0)
+    known = submitted - processed - getattr(logger, "_dropped", 0) - getattr(logger, "_filtered", 0)
+    return max(1, known)
 
 
 def is_draining(logger: object) -> bool:

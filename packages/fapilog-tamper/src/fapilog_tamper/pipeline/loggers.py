@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["get_sealed_logger"]
 
 _MADE: Final[dict[str, tuple[SyncLoggerFacade, object]]] = {}
-_MAKING: Final = threading.Lock()
+_MAKING = threading.Lock()
+
+
+def _after_fork() -> None:
+    """Forget the loggers of the parent, which have no worker here, and a lock that one of its threads may hold."""
+    global _MAKING  # noqa: PLW0603 (as locks are replaced)
+    _MAKING = threading.Lock()
+    _MADE.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def get_sealed_logger(

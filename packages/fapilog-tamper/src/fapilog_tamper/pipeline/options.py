@@ -123,7 +123,7 @@ def parse_sink_options(config: object, given: Mapping[str, object]) -> SinkOptio
     except FormatError as error:
         raise ConfigError(f"sealed sink: filename_prefix: {error.message}", hint=error.hint) from None
     # A program may change its folder before the first event.
-    places = {name: getattr(options, name) for name in ("directory", "state_dir", "manifest_path", "key_file_path")}
+    places = {name: getattr(options, name) for name in ("directory", "state_dir", "manifest_path")}
     return options.model_copy(update={name: path.resolve() for name, path in places.items() if path is not None})
 
 

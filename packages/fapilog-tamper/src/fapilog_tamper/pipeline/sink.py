@@ -70,11 +70,6 @@ class SealedSink:
         """The stream that is written."""
         return self._journal.stream
 
-    @property
-    def works_at_exit(self) -> bool:
-        """Whether a write needs no thread, which cannot be had any more when the interpreter ends."""
-        return self._forwarding is None
-
     def binding(self) -> dict[str, str]:
         """Return stream and key_id that events are sealed under, for the integrity enricher to put into them."""
         with suppress(TamperError):
@@ -106,8 +101,13 @@ class SealedSink:
 
     async def stop(self) -> None:
         """Close the log, with manifest and head, unless other sinks write to it; the next event opens it again."""
-        if self._forwarding is not None:
-            await self._forwarding.stop()
+        try:
+            if self._forwarding is not None:
+                await self._forwarding.stop()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
         try:
             self._journal.leave(self)
         except TamperError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from contextlib import suppress
 
 __all__ = ["Troubles", "warn"]
 
@@ -47,5 +49,6 @@ def warn(text: str) -> None:
     try:
         warnings.warn(text, RuntimeWarning, stacklevel=2)
     except Exception:  # noqa: BLE001 - warning runs the user's code: filters, hooks, log handlers
-        # Callers are told by StoreError; a worker that died of this would tell nobody.
-        return
+        # Where warnings are errors, none of these may end a thread of ours or refuse an event; and it must be said.
+        with suppress(Exception):
+            sys.stderr.write(f"RuntimeWarning: {text}\n")

@@ -128,6 +128,16 @@ def check_queue(case: Case) -> Iterator[Finding]:
             'Settings(core={"protected_levels": ["ERROR", "CRITICAL", "FATAL", "AUDIT", "SECURITY"]})',
             'FAPILOG_CORE__PROTECTED_LEVELS=\'["ERROR","CRITICAL","FATAL","AUDIT","SECURITY"]\'',
         )
+    repeated = [level for level in ("ERROR", "CRITICAL") if level not in protected]
+    if repeated and (host.trait(case.logger, "cached_error_dedupe_window") or 0) > 0:
+        yield Finding(
+            Code.LEVELS_DROPPABLE,
+            Severity.WARNING,
+            f"{' and '.join(repeated)} not in core.protected_levels.",
+            "fapilog drops such events when one with the same message was logged a moment before.",
+            'Settings(core={"protected_levels": ["ERROR", "CRITICAL", "FATAL", "AUDIT", "SECURITY"]})',
+            'FAPILOG_CORE__PROTECTED_LEVELS=\'["ERROR","CRITICAL","FATAL","AUDIT","SECURITY"]\'',
+        )
     room = getattr(host.trait(case.logger, "queue"), "protected_capacity", _FEW)
     if protected and room < _FEW:
         yield Finding(
@@ -261,9 +271,19 @@ def check_filters(case: Case) -> Iterator[Finding]:
     """Look for filters that drop events of the levels for which a log is sealed."""
     if case.sealed is None:
         return
+    rate = 1.0 if case.settings is None else case.settings.observability.logging.sampling_rate
+    if rate < 1:
+        what = f"observability.logging.sampling_rate is {rate:g}."
+        why = "The other DEBUG and INFO events are dropped without a word."
+        fix = 'Settings(observability={"logging": {"sampling_rate": 1.0}})'
+        yield Finding(Code.FILTER_DROPS, Severity.WARNING, what, why, fix)
     for name, (levels, surely, how) in filtered_levels(case).items():
         hit = [level for level in PROTECTED if level in levels]
         if not hit:
+            if levels and name != "level":
+                what = f"The filter {name} drops events of other levels: {how}."
+                why = "What it drops is not in the sealed log."
+                yield Finding(Code.FILTER_DROPS, Severity.NOTE, what, why, f"core.filters without {name!r}")
             continue
         listed = ", ".join(f'"{level}"' for level in ("ERROR", "CRITICAL", "FATAL", *PROTECTED))
         passes = name in {"trace_sampling", "adaptive_sampling"}
