@@ -66,6 +66,22 @@ from fapilog_tamper.keys import HmacKey
 print(SealedLog.open(sys.argv[1], key=HmacKey("k1", bytes(range(32))), stream="fapilog").stream)
 """
 
+CHILD = """
+import asyncio, os, sys
+from pathlib import Path
+from fapilog_tamper import SealedSink
+from fapilog_tamper.keys import HmacKey
+
+sink = SealedSink(directory=sys.argv[1], key=HmacKey("k1", bytes(range(32))))
+loop = asyncio.new_event_loop()
+loop.run_until_complete(sink.write({}))
+child = os.fork()
+if not child:
+    asyncio.run(sink.write({}))
+    os._exit(len(list(Path(sys.argv[1]).glob("fapilog.w2_*.manifest.json"))))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
 
 def run(code, *arguments, flags=()):
     command = [sys.executable, *flags, "-c", code, *map(str, arguments)]
@@ -166,3 +182,8 @@ def test_a_full_disk_holds_one_event_for_the_timeout_and_no_other(tmp_path, monk
     assert refused[0] >= 0.5 > max(refused[1:])
     report = verify_path(tmp_path, keys=[K1])
     assert (report.valid, report.entries) == (True, 6)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks are of POSIX")
+def test_a_child_closes_its_segment_whatever_loops_its_parent_has_open(tmp_path):
+    assert run(CHILD, tmp_path, flags=("-W", "ignore")).stdout == "1\n"
