@@ -1,4 +1,4 @@
-"""The command line `fapilog-tamper`: keygen, verify, inspect, export-public.
+"""The command line `fapilog-tamper`; `app` has its commands.
 
 Data goes to stdout, everything else to stderr. Exit codes: 0 intact or done, 1 tampering found, 2 usage, 3 could not
 check everything, 130 Ctrl-C. One module a command; `output` has what they share. What is printed of a log, its names

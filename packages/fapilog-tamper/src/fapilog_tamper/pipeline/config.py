@@ -1,6 +1,7 @@
 """What both plugins are told: `TamperConfig`, and reading it in each of the ways in which fapilog and people give it.
 
-Neither fapilog nor a key is touched here: a configuration can be made and checked anywhere.
+A configuration can be made and checked anywhere: fapilog is not imported, and only `open_key` and `open_keyring` touch
+keys.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class TamperConfig(BaseModel):
 
     Attributes:
         enabled: whether anything is sealed at all.
-        algorithm: what the key must be used with; what the key says unless set. fapilog's `sha256` is HMAC-SHA256.
+        algorithm: what the key must be used with; what the key says unless set. A plugin takes `sha256`, which
+            fapilog's typed settings always send, for unset.
         key: a key URI (`env:VARIABLE`, `file:PATH`) or a signing key.
         key_source: where the key is, when `key` is not given: in an environment variable or in a file; `key_file_path`
             alone says that it is in that file.

@@ -35,7 +35,6 @@ __all__ = ["Journal", "shared_journal"]
 _AGAIN: Final = 1.0
 """Seconds between two attempts to open."""
 
-
 _SHARED: Final[WeakSet[Journal]] = WeakSet()
 _SHARING = threading.Lock()
 _ENDLESS: Final = Rotation(daily=False, max_bytes=None)
@@ -49,7 +48,6 @@ class Journal:
 
     def __init__(self, options: SinkOptions) -> None:
         self._options = options
-        self._folder = options.directory
         self._log: SealedLog | None = None
         self._users: set[int] = set()
         self._opening = threading.RLock()
@@ -185,7 +183,7 @@ class Journal:
         try:
             self._key = key = open_key(options)
             log = SealedLog.open(
-                self._folder,
+                self._options.directory,
                 key=key,
                 stream=options.filename_prefix,
                 durability=options.promise,
@@ -222,7 +220,7 @@ class Journal:
         options = self._options
         try:
             if options.manifest_path is not None:
-                _copy_manifest(self._folder, manifest_name(name), options.manifest_path)
+                _copy_manifest(self._options.directory, manifest_name(name), options.manifest_path)
             if options.verify_on_close:
                 self._verify(name)
         except (OSError, TamperError) as error:
@@ -234,15 +232,18 @@ class Journal:
         if target is None:
             return
         try:
-            names = {path.name for path in self._folder.iterdir() if is_manifest_name(path.name)}
+            names = {path.name for path in self._options.directory.iterdir() if is_manifest_name(path.name)}
             there = {path.name for path in target.iterdir()} if target.is_dir() else set()
             for name in sorted(names - there):
-                _copy_manifest(self._folder, name, target)
+                _copy_manifest(self._options.directory, name, target)
         except OSError as error:
             self._alert(f"sealed sink: manifests are not copied: {error}")
 
     def _verify(self, name: str) -> None:
-        path = next((path for path in _spellings(self._folder / name) if path.exists()), self._folder / name)
+        path = next(
+            (path for path in _spellings(self._options.directory / name) if path.exists()),
+            self._options.directory / name,
+        )
         ring = open_keyring(self._options) or Keyring()
         report = verify_path(path, keyring=ring if self._key is None else ring.with_key(self._key))
         if report.outcome is not Outcome.INTACT:
@@ -257,13 +258,13 @@ class Journal:
     def _warn_of_strangers(self) -> None:
         """Warn where other logs lie in the folder: a verifier would read their lines as unsealed ones."""
         try:
-            names = [path.name for path in self._folder.iterdir() if path.is_file()]
+            names = [path.name for path in self._options.directory.iterdir() if path.is_file()]
         except OSError:
             return
         strangers = [name for name in names if is_segment_name(name) and parse_segment_name(plain_name(name)) is None]
         if strangers:
             warn(
-                f"sealed sink: {self._folder} holds files that are not of a sealed log ({strangers[0]}); "
+                f"sealed sink: {self._options.directory} holds files that are not of a sealed log ({strangers[0]}); "
                 "a verifier will report their lines as unsealed. Use a folder of its own."
             )
 
