@@ -26,6 +26,7 @@ __all__ = [
     "ExamineError",
     "FormatError",
     "HeadError",
+    "HintedError",
     "PayloadError",
     "PlainKeyError",
     "RollbackError",
@@ -35,8 +36,8 @@ __all__ = [
 ]
 
 
-class TamperError(Exception):
-    """Root of all errors that this package raises on purpose."""
+class HintedError(Exception):
+    """An error that says what to do next; the root of the errors of each of our packages is one."""
 
     default_hint: ClassVar[str] = "Look the message up in the documentation."
 
@@ -51,6 +52,10 @@ class TamperError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # The default loses keyword arguments, and verifying workers send errors between processes.
         return _rebuild, (type(self), self.message, self.hint), self.__dict__
+
+
+class TamperError(HintedError):
+    """Root of all errors that this package raises on purpose."""
 
 
 class EncodingError(TamperError):
@@ -116,5 +121,5 @@ class HeadError(StoreError):
     default_hint = "Verify the folder; to go on with what is there, on record: fapilog-tamper restore."
 
 
-def _rebuild(kind: type[TamperError], message: str, hint: str) -> TamperError:
+def _rebuild(kind: type[HintedError], message: str, hint: str) -> HintedError:
     return kind(message, hint=hint)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 import typer
 
-from fapilog_tamper.errors import TamperError
+from fapilog_tamper.errors import HintedError
 from fapilog_tamper.layout import is_manifest_name, is_segment_name, parse_head_name
 
 if TYPE_CHECKING:
@@ -151,10 +151,10 @@ def fail(message: str, hint: str = "", code: int = Exit.USAGE) -> NoReturn:
 
 @contextmanager
 def errors_reported() -> Iterator[None]:
-    """Turn the errors of the package, and Ctrl-C, into one clear line and an exit code."""
+    """Turn the errors of our packages, and Ctrl-C, into one clear line and an exit code."""
     try:
         yield
-    except TamperError as error:
+    except HintedError as error:
         fail(error.message, error.hint)
     except KeyboardInterrupt:
         fail("interrupted.", code=Exit.INTERRUPTED)
