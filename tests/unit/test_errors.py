@@ -15,6 +15,7 @@ from fapilog_tamper.errors import (
     ExamineError,
     FormatError,
     HeadError,
+    HintedError,
     PayloadError,
     PlainKeyError,
     RollbackError,
@@ -24,7 +25,8 @@ from fapilog_tamper.errors import (
 )
 
 PARENTS = {
-    TamperError: Exception,
+    HintedError: Exception,
+    TamperError: HintedError,
     EncodingError: TamperError,
     FormatError: EncodingError,
     PayloadError: TamperError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import math
 import os
@@ -31,7 +32,7 @@ from unit.sealer.scene import (
 
 from fapilog_tamper import ConfigError, Keyring, PayloadError, Rotation, SealedLog, SealKeyError, StoreError
 from fapilog_tamper.layout import STATE_FOLDER, manifest_name
-from fapilog_tamper.testing import FakeClock, MemoryStore
+from fapilog_tamper.testing import FakeClock, MemoryStore, assert_intact
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -262,6 +263,61 @@ def test_on_full_decides_what_happens_beyond(on_full: Any) -> None:
                     log.append({"x": "x" * 1000}, timeout=0.01)
         assert bool(log.stats.refused) == (on_full == "raise")
     verified(folder)
+
+
+@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize(("promise", "call"), [("written", "write"), ("written", "create"), ("synced", "sync")])
+def test_on_failure_decides_whether_a_disk_that_refuses_is_waited_for(promise: Any, call: str, inline: bool) -> None:  # noqa: FBT001 (a column)
+    folder = faulty()
+    with open_log(folder, inline=inline, durability=promise, on_failure="raise", timeout=300) as log:
+        folder.faults.fail(call, times=None)
+        for seq in (1, 2):
+            # Waits for ever where the failure is not told.
+            with pytest.raises(StoreError, match="fails") as caught:
+                log.append({})
+            assert caught.value.seqs == (seq,)
+        folder.faults.clear()
+        log.flush(10)
+        log.append({})
+    assert len(payloads_of(folder)) == 3
+    verified(folder)
+
+
+@pytest.mark.parametrize("call", ["write", "sync"])
+async def test_on_failure_is_told_to_coroutines(call: str) -> None:
+    folder = faulty()
+    with open_log(folder, durability="synced", on_failure="raise", timeout=300) as log:
+        folder.faults.fail(call, times=None)
+        many = await asyncio.gather(*(log.append_async({"n": n}) for n in range(20)), return_exceptions=True)
+        assert [type(one) for one in many] == [StoreError] * 20
+        folder.faults.clear()
+        log.flush(10)
+    assert len(payloads_of(folder)) == 20
+    verified(folder)
+
+
+def test_on_failure_takes_no_trouble_for_another() -> None:
+    folder = faulty()
+    with open_log(folder, on_failure="raise", timeout=300, inline=False) as log:
+        log.append({})
+        folder.faults.fail("sync", times=None)
+        folder.faults.fail("replace", times=None)
+        with pytest.raises(StoreError):
+            log.append({}, durability="synced")
+        log.append({})
+        folder.faults.clear()
+    verified(folder)
+
+
+@pytest.mark.parametrize("sign_each", [True, False])
+def test_sign_each_gives_every_entry_a_mac_of_its_own(sign_each: bool) -> None:  # noqa: FBT001 (the setting)
+    folder = memory()
+    with open_log(folder, key=ED, sign_each=sign_each) as log:
+        for _ in range(20):
+            log.append({})
+    macs = [block.mac is not None for block in blocks_of(folder)][:20]
+    assert all(macs) == sign_each
+    assert_intact(folder, Keyring([ED]))
 
 
 def test_timeout_is_how_long_an_append_waits() -> None:

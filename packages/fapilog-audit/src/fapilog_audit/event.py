@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import orjson
-from fapilog_tamper.encoding import b64url_encode
-from fapilog_tamper.entry import Integrity, split
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from fapilog_audit.errors import AuditError, ConfigError
@@ -25,11 +23,15 @@ from fapilog_audit.kinds import (
     parse_log_level,
 )
 from fapilog_audit.stamp import format_time, new_stamp
+from fapilog_tamper.encoding import b64url_encode
+from fapilog_tamper.entry import Integrity, split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["CONTROL_PREFIX", "AuditEvent", "NotAnEventError"]
+
+_Word = TypeVar("_Word")
 
 CONTROL_PREFIX: Final = "sealed_log."
 """Begins the event type of the log's own entries, `sealed_log.recovery` say."""
@@ -118,7 +120,7 @@ class AuditEvent(BaseModel):
             event = cls.model_validate(members)
         except (ValidationError, ValueError, TypeError, RecursionError):
             raise NotAnEventError(f"entry {integrity.seq} of {integrity.stream} holds no audit event.") from None
-        event._line, event._integrity, event._before = line, integrity, tuple(before)
+        event._line, event._integrity, event._before = line, integrity, tuple(before)  # noqa: SLF001 (its own)
         return event
 
     @property
@@ -168,7 +170,7 @@ class AuditEvent(BaseModel):
         return None if mac is None else b64url_encode(mac)
 
     def to_members(self) -> dict[str, Any]:
-        """Return the members as they stand in a line: what is null or empty is left out, and a False that is a default."""
+        """Return the members as they stand in a line, without those that are null, empty or a False by default."""
         members = self.model_dump(mode="json", exclude_defaults=True, exclude={"timestamp"})
         members = {name: value for name, value in members.items() if value is not None and value not in ("", [], {})}
         required = {
@@ -180,7 +182,7 @@ class AuditEvent(BaseModel):
         return members | required
 
 
-def _valid(parse: Any, value: object) -> Any:  # noqa: ANN401 (returns what the parser does)
+def _valid(parse: Callable[[object], _Word], value: object) -> _Word:
     try:
         return parse(value)
     except ConfigError as error:

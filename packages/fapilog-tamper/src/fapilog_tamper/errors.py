@@ -1,16 +1,17 @@
 """The exceptions of this package.
 
-    TamperError
-    ├── EncodingError        text or bytes that do not have the one spelling that is allowed
-    │   └── FormatError      an entry, head or manifest that breaks the format (docs/spec/sealed-log.md)
-    ├── PayloadError         raw payload bytes that a log must not take
-    ├── ConfigError          settings, paths or options that cannot work
-    ├── ExamineError         the doctor could not make its examination
-    ├── SealKeyError         a key that cannot be found, read, parsed or used
-    │   └── PlainKeyError    key material that says neither what it is called nor what it is for
-    └── StoreError           the log could not be written or read back
-        ├── RollbackError    a log holds less, or other things, than what speaks of it says
-        └── HeadError        the head of a stream cannot be believed
+    HintedError
+    └── TamperError
+        ├── EncodingError        text or bytes that do not have the one spelling that is allowed
+        │   └── FormatError      an entry, head or manifest that breaks the format (docs/spec/sealed-log.md)
+        ├── PayloadError         raw payload bytes that a log must not take
+        ├── ConfigError          settings, paths or options that cannot work
+        ├── ExamineError         the doctor could not make its examination
+        ├── SealKeyError         a key that cannot be found, read, parsed or used
+        │   └── PlainKeyError    key material that says neither what it is called nor what it is for
+        └── StoreError           the log could not be written or read back
+            ├── RollbackError    a log holds less, or other things, than what speaks of it says
+            └── HeadError        the head of a stream cannot be believed
 
 Every error carries a `hint`: one sentence that says what to do next. `str(error)` ends with it. No message
 ever holds key material.

@@ -172,7 +172,7 @@ def _keyring(settings: Settings) -> Keyring | None:
 
 def _prepare(settings: Settings, stream: str, lock: Lock, facts: StreamFacts, plan: Plan) -> OpenStream:
     """Put the parts of a writer together; nothing is written, and its thread does not run yet."""
-    signer = Signer(stream, settings.key, plan.seq)
+    signer = Signer(stream, settings.key, plan.seq, sign_each=settings.sign_each)
     shelf = Shelf(
         settings.folder,
         settings.state,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "check_timeout", "folder_of", "state_of"]
 
 _COMPRESSIONS: Final = ("none", "gzip", "zstd")
-_ON_FULL: Final = ("wait", "raise")
+_WAIT_OR_RAISE: Final = ("wait", "raise")
 _LEAST_BUFFER: Final = 4096
 _MODE_BITS: Final = 0o777
 
@@ -48,6 +48,8 @@ class Settings:
     max_payload: int = DEFAULT_LIMIT
     max_buffer_bytes: int = 8 << 20
     on_full: str = "wait"
+    on_failure: str = "wait"
+    sign_each: bool = False
     timeout: float = 30.0
     clock: Clock = system_clock
     restart: bool = False
@@ -57,10 +59,12 @@ class Settings:
         check_own_stream(self.stream)
         check_limit(self.max_payload)
         _check_choice("compress", self.compress, _COMPRESSIONS)
-        _check_choice("on_full", self.on_full, _ON_FULL)
+        _check_choice("on_full", self.on_full, _WAIT_OR_RAISE)
+        _check_choice("on_failure", self.on_failure, _WAIT_OR_RAISE)
         check_timeout(self.timeout)
         _check_kind("inline", self.inline, bool, "True or False")
         _check_kind("restart", self.restart, bool, "True or False")
+        _check_kind("sign_each", self.sign_each, bool, "True or False")
         _check_kind("rotation", self.rotation, Rotation, "a Rotation")
         if self.keyring is not None:
             _check_kind("keyring", self.keyring, Keyring, "a Keyring")

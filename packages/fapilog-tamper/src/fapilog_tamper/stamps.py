@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from fapilog_tamper.payload import check_payload, encode_within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["encode_event", "timestamp_of"]
+__all__ = ["Encoded", "encode_event", "timestamp_of"]
 
 _SHORT: Final = 64
 """Characters of a `timestamp` that is short enough never to be cut to fit."""
 
 
-def encode_event(event: Mapping[str, object] | bytes, limit: int) -> tuple[bytes, str | None]:
+class Encoded(NamedTuple):
+    """A payload that was made as `encode_payload` makes it, and the `timestamp` in it; a log takes both as they are.
+
+    For programs that encode their own events and know what is in them. Nothing is checked: bytes that are not the
+    RFC 8785 text of an object, or are larger than the log's limit, would be refused by every verifier.
+    """
+
+    payload: bytes
+    timestamp: str | None
+
+
+def encode_event(event: Mapping[str, object] | bytes | Encoded, limit: int) -> tuple[bytes, str | None]:
     """Return the payload of an event, and the `timestamp` in it.
 
     Raises:
@@ -28,6 +39,8 @@ def encode_event(event: Mapping[str, object] | bytes, limit: int) -> tuple[bytes
         # What a short plain string says, the payload says; anything else is read back from there.
         if type(stamp) is str and len(stamp) <= _SHORT and stamp.isascii():
             return payload, stamp
+    elif type(event) is Encoded:
+        return event
     elif isinstance(event, bytes):
         check_payload(event, limit=limit)
         payload = event

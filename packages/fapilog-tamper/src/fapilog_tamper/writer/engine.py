@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Engine"]
 
 _DOZE: Final = 0.05
+_HOLDS_WRITES: Final = ("write", "beginning a segment")
+_HOLDS_SYNCS: Final = (*_HOLDS_WRITES, "sync")
 _FREE: Final[object] = object()
 
 
@@ -391,13 +393,20 @@ class Engine:
         done = self.synced if promise == Promise.SYNCED else self.end
         return done[0] >= seq or self.failed is not None
 
+    def is_held(self, promise: int) -> bool:
+        """Tell whether an attempt at what the promise needs has failed, and is to be done again."""
+        return self.troubles.concern(_HOLDS_SYNCS if promise == Promise.SYNCED else _HOLDS_WRITES)
+
     def watch(self, gate: LoopGate) -> None:
         """Have the gate notified at the next step forward."""
         with self.mutex:
             self._waiters.watch(gate)
 
-    def wait(self, seq: int, promise: Promise, timeout: float) -> bool:
-        """Wait in a thread until the promise is kept; False when `timeout` seconds passed first."""
+    def wait(self, seq: int, promise: Promise, timeout: float, *, hasty: bool = False) -> bool:
+        """Wait in a thread until the promise is kept.
+
+        False when `timeout` seconds passed first or, for who is hasty, an attempt failed.
+        """
         if not self.reached(seq, promise) and self.is_nested(skip=3):
             raise nested_error(f"append (entry {seq})")
         deadline = monotonic() + timeout
@@ -419,7 +428,7 @@ class Engine:
             if lock is not None and not lock.acquire(timeout=max(0.0, min(left, _DOZE))):
                 with self.mutex:
                     self._waiters.drop(lock)
-                if left <= _DOZE:
+                if left <= _DOZE or (hasty and self.is_held(promise)):
                     return self.reached(seq, promise)
 
     def _write_for_all(self, turn: object) -> None:

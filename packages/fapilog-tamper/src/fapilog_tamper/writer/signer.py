@@ -1,8 +1,8 @@
 """The keys of a stream at work: who seals and signs which entry.
 
 An HMAC macs each entry. A signature costs thirty microseconds, so entries under such a key carry one only now and
-then; it covers all before it, and the writer adds a `seal` for what stays uncovered. A key that is not in this
-process (a KMS) never signs under the engine's mutex: its entries are covered by seals only.
+then, unless `sign_each` asks for more; it covers all before it, and the writer adds a `seal` for what stays uncovered.
+A key that is not in this process (a KMS) never signs under the engine's mutex: its entries are covered by seals only.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ PACE: Final = 0.02
 class Signer:
     """Seals for one stream. The engine calls it under its mutex; `key_of` may be called from anywhere."""
 
-    def __init__(self, stream: str, key: SigningKey | None, last_seq: int) -> None:
+    def __init__(self, stream: str, key: SigningKey | None, last_seq: int, *, sign_each: bool = False) -> None:
         self._stream = stream
+        self._sign_each = sign_each
         self._keys: list[tuple[int, SigningKey | None]] = []
         self.each: Seal | None = None
         """Seals any entry; None where `pick` must be asked."""
@@ -54,10 +55,11 @@ class Signer:
 
     def change(self, key: SigningKey | None, last_seq: int) -> None:
         """Seal the entries behind `last_seq` with another key."""
-        signs_late = key is not None and key.algorithm != Algorithm.HMAC_SHA256
+        local = isinstance(key, Ed25519SigningKey)
+        signs_late = key is not None and key.algorithm != Algorithm.HMAC_SHA256 and not (local and self._sign_each)
         signed = prepare_seal(self._stream, key)
         self._plain = prepare_seal(self._stream, key, mac=False) if signs_late else signed
-        self._signed = signed if isinstance(key, Ed25519SigningKey) else self._plain
+        self._signed = signed if local else self._plain
         self._signed_at = 0.0
         self._keys = [*self._keys, (last_seq + 1, key)]
         self.each = None if signs_late else signed

@@ -58,13 +58,13 @@ class OpenStream:
         finally:
             lane.release()
 
-    def drive(self, seq: int, promise: Promise, timeout: float) -> bool:
-        """Do the worker's steps in the caller until the promise is kept; False when `timeout` seconds passed first."""
+    def drive(self, seq: int, promise: Promise, timeout: float, *, hasty: bool = False) -> bool:
+        """Do the worker's steps in the caller until the promise is kept; as `Engine.wait`."""
         deadline = monotonic() + timeout
         while not self.engine.reached(seq, promise):
             self.worker.step()
             left = deadline - monotonic()
-            if left <= 0:
+            if left <= 0 or (hasty and self.engine.is_held(promise)):
                 return self.engine.reached(seq, promise)
             if not self.engine.reached(seq, promise):
                 self.engine.bell.hear(min(0.01, left))

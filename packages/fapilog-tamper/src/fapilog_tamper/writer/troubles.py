@@ -5,6 +5,10 @@ from __future__ import annotations
 import sys
 import warnings
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["Troubles", "warn"]
 
@@ -38,6 +42,10 @@ class Troubles:
         if first:
             self.episodes += 1
             warn(f"sealed log {self._log}: {what} fails ({reason}); trying again.")
+
+    def concern(self, what: Iterable[str]) -> bool:
+        """Tell whether any of these fails now."""
+        return not self._reasons.keys().isdisjoint(what)
 
     def well(self, what: str) -> None:
         """Take note that something works (again)."""

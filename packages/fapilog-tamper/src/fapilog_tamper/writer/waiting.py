@@ -41,6 +41,10 @@ class Progress(Protocol):
         """Tell whether the promise of this entry is kept, or never will be."""
         ...
 
+    def is_held(self, promise: Promise) -> bool:
+        """Tell whether an attempt at what the promise needs has failed, and is to be done again."""
+        ...
+
     def watch(self, gate: LoopGate) -> None:
         """Have `gate.notify` called at the next step forward; `gate.watched` is true until then."""
         ...
@@ -107,6 +111,7 @@ class _Waiter(NamedTuple):
     promise: Promise
     future: asyncio.Future[bool]
     deadline: float
+    hasty: bool
 
 
 class LoopGate:
@@ -142,9 +147,11 @@ class LoopGate:
         self._crowded = self._turns > 1
         self._turns = 0
 
-    async def wait(self, progress: Progress, seq: int, promise: Promise, seconds: float) -> bool:
-        """Wait until the promise is kept; False when `seconds` passed first."""
-        waiter = _Waiter(progress, seq, promise, self.loop.create_future(), self.loop.time() + seconds)
+    async def wait(
+        self, progress: Progress, seq: int, promise: Promise, seconds: float, *, hasty: bool = False
+    ) -> bool:
+        """Wait until the promise is kept; False when `seconds` passed first or, for who is hasty, an attempt failed."""
+        waiter = _Waiter(progress, seq, promise, self.loop.create_future(), self.loop.time() + seconds, hasty)
         self._waiting.append(waiter)
         if not self.watched:
             progress.watch(self)
@@ -152,6 +159,9 @@ class LoopGate:
         if progress.reached(seq, promise):
             self._waiting.pop()
             return True
+        if hasty and progress.is_held(promise):
+            self._waiting.pop()
+            return False
         self._set_timer(waiter.deadline)
         try:
             return await waiter.future
@@ -175,6 +185,8 @@ class LoopGate:
                 continue
             if waiter.progress.reached(waiter.seq, waiter.promise):
                 waiter.future.set_result(True)
+            elif waiter.hasty and waiter.progress.is_held(waiter.promise):
+                waiter.future.set_result(False)
             else:
                 still.append(waiter)
         self._waiting = still
