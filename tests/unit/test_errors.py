@@ -14,6 +14,7 @@ from fapilog_tamper.errors import (
     EncodingError,
     ExamineError,
     FormatError,
+    FullError,
     HeadError,
     HintedError,
     PayloadError,
@@ -35,6 +36,7 @@ PARENTS = {
     SealKeyError: TamperError,
     PlainKeyError: SealKeyError,
     StoreError: TamperError,
+    FullError: StoreError,
     RollbackError: StoreError,
     HeadError: StoreError,
 }

@@ -15,7 +15,7 @@ from __future__ import annotations
 from fapilog_tamper.errors import ConfigError as TamperConfigError
 from fapilog_tamper.errors import HintedError
 
-__all__ = ["AccessError", "AuditError", "ConfigError", "IntegrityError", "StorageError", "StoppedError"]
+__all__ = ["AccessError", "AuditError", "ConfigError", "IntegrityError", "StoppedError", "StorageError"]
 
 
 class AuditError(HintedError):

@@ -10,6 +10,7 @@
         ├── SealKeyError         a key that cannot be found, read, parsed or used
         │   └── PlainKeyError    key material that says neither what it is called nor what it is for
         └── StoreError           the log could not be written or read back
+            ├── FullError        so much waits to be written that an event was refused, and counted
             ├── RollbackError    a log holds less, or other things, than what speaks of it says
             └── HeadError        the head of a stream cannot be believed
 
@@ -26,6 +27,7 @@ __all__ = [
     "EncodingError",
     "ExamineError",
     "FormatError",
+    "FullError",
     "HeadError",
     "HintedError",
     "PayloadError",
@@ -108,6 +110,12 @@ class StoreError(TamperError):
     default_hint = "Check the disk and the folder; the log goes on when it can be written again."
     seqs: tuple[int, ...] = ()
     """The entries whose promise was not kept in time; they may still be stored later."""
+
+
+class FullError(StoreError):
+    """So much waits to be written that the event was refused; it is counted in a `gap` entry."""
+
+    default_hint = "Mend the disk; the number of refused events is put on record when it can be written."
 
 
 class RollbackError(StoreError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fapilog_tamper.errors import StoreError
+from fapilog_tamper.errors import FullError, StoreError
 
 if TYPE_CHECKING:
     from fapilog_tamper.clock import Clock
@@ -61,7 +61,7 @@ class Admission:
             self._untold += 1
             self._times = (now if self._times is None else self._times[0], now)
             text = f"{waiting} bytes wait to be written to {self._stream}, the bound is {self._limits.max_buffer}"
-            raise StoreError(f"{text}; the event was refused, and will be counted in the log.")
+            raise FullError(f"{text}; the event was refused, and will be counted in the log.")
 
     def over_full(self, waiting: int) -> bool:
         """Tell whether so much waits that an append must wait for its own entry."""
