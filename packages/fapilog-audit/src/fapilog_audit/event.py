@@ -7,6 +7,7 @@ says of the event (`sequence_number`, `checksum`, ...) is read from there. An ev
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -32,6 +33,24 @@ if TYPE_CHECKING:
 __all__ = ["CONTROL_PREFIX", "AuditEvent", "NotAnEventError"]
 
 _Word = TypeVar("_Word")
+
+_TEXTS: Final = (
+    "event_id",
+    "message",
+    "component",
+    "operation",
+    "outcome",
+    "user_id",
+    "session_id",
+    "request_id",
+    "client_ip",
+    "user_agent",
+    "tenant_id",
+    "actor",
+    "trace_id",
+    "span_id",
+    "data_classification",
+)
 
 CONTROL_PREFIX: Final = "sealed_log."
 """Begins the event type of the log's own entries, `sealed_log.recovery` say."""
@@ -98,6 +117,28 @@ class AuditEvent(BaseModel):
     @classmethod
     def _in_utc(cls, value: datetime) -> datetime:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+    @field_validator(*_TEXTS, mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> str | None:
+        # Nobody refuses what a caller gives for a text; in the line it has some JSON form.
+        return value if value is None or isinstance(value, str) else _text_of(value)
+
+    @field_validator("contains_pii", "contains_phi", mode="before")
+    @classmethod
+    def _as_switch(cls, value: object) -> bool:
+        return bool(value)
+
+    @field_validator("regulatory_tags", mode="before")
+    @classmethod
+    def _as_texts(cls, value: object) -> list[str]:
+        items = value if isinstance(value, list | tuple | set | frozenset) else [value]
+        return [item if isinstance(item, str) else _text_of(item) for item in items]
+
+    @field_validator("error", "metadata", mode="before")
+    @classmethod
+    def _as_members(cls, value: object) -> object:
+        return value if value is None or isinstance(value, Mapping) else {"$value": value}
 
     @classmethod
     def from_line(cls, line: bytes, *, before: Iterable[bytes] = ()) -> Self:
@@ -188,6 +229,13 @@ def _valid(parse: Callable[[object], _Word], value: object) -> _Word:
     except ConfigError as error:
         # What pydantic collects.
         raise ValueError(str(error)) from None
+
+
+def _text_of(value: object) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return f"{value!r:.200}"
 
 
 def _parse(payload: bytes) -> dict[str, Any]:

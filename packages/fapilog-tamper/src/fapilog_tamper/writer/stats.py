@@ -58,10 +58,14 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether a log keeps its promises now; `reason` says what does not work, and is None when all does."""
+    """Whether a log keeps its promises now; `reason` says what does not work, and is None when all does.
+
+    `final`: the log takes nothing more, and is to be closed.
+    """
 
     ok: bool
     reason: str | None = None
+    final: bool = False
 
     def __bool__(self) -> bool:
         return self.ok

@@ -112,7 +112,7 @@ class OpenStream:
         """Tell whether everything works now."""
         engine = self.engine
         if engine.failed is not None:
-            return Health(ok=False, reason=engine.failed.message)
+            return Health(ok=False, reason=engine.failed.message, final=True)
         reason = str(engine.troubles) or self.worker.unfinished
         if reason is None and self.worker.died:
             reason = "the thread of the log has ended; callers do its work"

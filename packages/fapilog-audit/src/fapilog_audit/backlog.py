@@ -1,0 +1,311 @@
+"""Events that are accepted and not stored: kept in order, and brought to the log as soon as it takes them.
+
+    queue (bounded in bytes) -> attempt -> log: [append, or look whether an entry that is late is there by now]
+
+An attempt works the queue off from its front and stops where something fails, so that order is kept. One thread makes
+the attempts while there is something to do; `drain` makes them in the caller. An event that finds the queue full is
+lost, counted, and told in an event of its own as soon as events can be stored again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
+
+from fapilog_audit.encode import encode_members
+from fapilog_audit.stamp import new_stamp
+from fapilog_tamper.errors import HintedError, StoreError
+from fapilog_tamper.writer.troubles import warn
+
+if TYPE_CHECKING:
+    from fapilog_audit.ledger import Ledger
+    from fapilog_tamper.sealer import SealedLog
+    from fapilog_tamper.stamps import Encoded
+    from fapilog_tamper.writer.promise import Durability
+
+__all__ = ["GAP", "Backlog", "Waiting"]
+
+GAP: Final = "fapilog_audit.gap"
+"""The type of the event that tells of lost ones."""
+
+_SOON: Final = 0.05
+_LONGEST: Final = 0.25
+"""Seconds between two attempts that fail: at first, and at most."""
+
+
+class Waiting:
+    """An event that waits to be stored.
+
+    Attributes:
+        log: the log that has sealed it and not stored it yet; None where none has.
+        seq: its place there.
+        attempted: set when an attempt has reached it or failed before it.
+        stored: set when its promise is kept.
+    """
+
+    __slots__ = ("attempted", "encoded", "event_id", "log", "promise", "seq", "stored")
+
+    def __init__(
+        self, event_id: str, encoded: Encoded, promise: Durability, *, log: SealedLog | None = None, seq: int = 0
+    ) -> None:
+        self.event_id = event_id
+        self.encoded = encoded
+        self.promise = promise
+        self.log = log
+        self.seq = seq
+        self.attempted: Future[None] = Future()
+        self.stored: Future[None] = Future()
+
+
+@dataclass(frozen=True, slots=True)
+class _Losses:
+    """Events that were lost and of which the log does not tell yet: how many, and when the first and the last."""
+
+    count: int
+    first: str | None
+    last: str | None
+
+    def and_later(self, count: int, last: str | None) -> _Losses:
+        return _Losses(self.count + count, self.first, last)
+
+
+class Backlog:
+    """The queue of one trail. Any thread may call it."""
+
+    def __init__(self, ledger: Ledger, *, label: str, max_bytes: int, framework: str) -> None:
+        self._ledger = ledger
+        self._label = label
+        self._max_bytes = max_bytes
+        self._framework = framework
+        self._queue: deque[Waiting] = deque()
+        self._bytes = 0
+        self._lost_of: WeakKeyDictionary[SealedLog, frozenset[int]] = WeakKeyDictionary()
+        self._untold: _Losses | None = None
+        self.lost = 0
+        """Events that found the queue full."""
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Begin anew in a child that was just forked: what waits is stored by the parent."""
+        self._queue.clear()
+        self._untold = None
+        self._bytes = 0
+        self._changed = threading.Condition(threading.Lock())
+        self._attempting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._failing = False
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something waits: then what comes must go behind it."""
+        return bool(self._queue) or self._untold is not None
+
+    @property
+    def ids(self) -> list[str]:
+        """The events that wait, in order."""
+        with self._changed:
+            return [waiting.event_id for waiting in self._queue]
+
+    def add(self, waiting: Waiting, why: str, *, force: bool = False) -> bool:
+        """Put an event behind all that wait; False when there is no room, and it is lost.
+
+        Args:
+            waiting: the event.
+            why: what does not work, for the warning.
+            force: take it whatever room there is: its caller waits, or a log holds it anyway.
+        """
+        size = len(waiting.encoded.payload)
+        with self._changed:
+            first = not self.busy
+            if self._queue and self._bytes + size > self._max_bytes and not force:
+                self._lose(waiting, why)
+                return False
+            self._queue.append(waiting)
+            self._bytes += size
+            if self._failing:
+                waiting.attempted.set_result(None)
+            self._start()
+        if first:
+            warn(f"audit trail {self._label}: an event is not stored, and kept to be stored later: {why}")
+        return True
+
+    def _lose(self, waiting: Waiting, why: str) -> None:
+        self.lost += 1
+        if self._untold is not None:
+            self._untold = self._untold.and_later(1, waiting.encoded.timestamp)
+        else:
+            self._untold = _Losses(1, waiting.encoded.timestamp, waiting.encoded.timestamp)
+            warn(f"audit trail {self._label}: events are lost, {self._max_bytes} bytes of others wait already: {why}")
+
+    def _start(self) -> None:
+        """Have a thread work; with the lock held."""
+        if self._thread is not None and self._thread.is_alive():
+            self._changed.notify_all()
+            return
+        thread = threading.Thread(target=self._work, name=f"audit trail {self._label}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The interpreter is ending; the exit hook of the trail drains.
+            self._failing = True
+            for waiting in self._queue:
+                _tell(waiting.attempted)
+            return
+        self._thread = thread
+
+    def _work(self) -> None:
+        pause = _SOON
+        while True:
+            with self._changed:
+                if not self.busy:
+                    self._thread = None
+                    return
+            before = len(self._queue)
+            if self._attempt():
+                continue
+            pause = _SOON if len(self._queue) < before else min(pause * 2, _LONGEST)
+            with self._changed:
+                self._changed.wait(pause)
+
+    def drain(self, timeout: float) -> list[str]:
+        """Try until nothing waits or the time is over; return the events that still wait."""
+        deadline = monotonic() + timeout
+        pause = _SOON
+        while self.busy:
+            if self._attempt(max(0.0, deadline - monotonic())):
+                continue
+            left = deadline - monotonic()
+            if left <= 0:
+                break
+            with self._changed:
+                self._changed.wait(min(pause, left))
+            pause = min(pause * 2, _LONGEST)
+        return self.ids
+
+    def end(self, log: SealedLog | None, lost: frozenset[int]) -> list[str]:
+        """Give up what waits: the trail was stopped, its log closed without the entries `lost`; return what is lost."""
+        with self._changed:
+            queue, self._queue = self._queue, deque()
+            self._untold = None
+            self._bytes = 0
+            self._changed.notify_all()
+        left = [one for one in queue if one.log is None or one.log is not log or one.seq in lost]
+        self.lost += len(left)
+        for waiting in queue:
+            _tell(waiting.attempted)
+            _tell(waiting.stored)
+        return [waiting.event_id for waiting in left]
+
+    # One attempt.
+
+    def _attempt(self, seconds: float = -1) -> bool:
+        """Work the queue off as far as that goes; return whether all of it went."""
+        if not self._attempting.acquire(timeout=seconds):
+            return False
+        try:
+            while self._queue:
+                if not self._store(self._queue[0]):
+                    self._tell_of_failure()
+                    return False
+            self._failing = False
+            return self._tell_of_losses()
+        finally:
+            self._attempting.release()
+
+    def _tell_of_failure(self) -> None:
+        with self._changed:
+            self._failing = True
+            for waiting in self._queue:
+                _tell(waiting.attempted)
+
+    def _store(self, waiting: Waiting) -> bool:
+        try:
+            log = self._ledger.open(now=True)
+        except HintedError:
+            return False
+        health = log.health()
+        if health.final:
+            self._give_up(log)
+            return self._store(waiting)
+        if waiting.log is not None and waiting.log is not log:
+            # The log that had sealed it was given up, here or by another thread: it stored the entry or lost it.
+            if waiting.seq not in self._lost_of.get(waiting.log, frozenset()):
+                self._done(waiting)
+                return True
+            waiting.log = None
+        if waiting.log is None:
+            if not health.ok or not self._append(log, waiting):
+                return False
+        elif not log.is_stored(waiting.seq, waiting.promise):
+            return False
+        self._done(waiting)
+        return True
+
+    def _append(self, log: SealedLog, waiting: Waiting) -> bool:
+        try:
+            log.append(waiting.encoded, durability=waiting.promise)
+        except StoreError as error:
+            if error.seqs:
+                waiting.log, waiting.seq = log, error.seqs[0]
+            return False
+        except HintedError:
+            return False
+        return True
+
+    def _give_up(self, log: SealedLog) -> None:
+        self._lost_of[log] = self._ledger.give_up(log)
+
+    def _done(self, waiting: Waiting) -> None:
+        with self._changed:
+            self._queue.popleft()
+            self._bytes -= len(waiting.encoded.payload)
+            self._failing = False
+            self._changed.notify_all()
+        _tell(waiting.stored)
+        _tell(waiting.attempted)
+
+    def _tell_of_losses(self) -> bool:
+        """Put on record how many events were lost, before anything else is stored."""
+        with self._changed:
+            losses, self._untold = self._untold, None
+        if losses is None:
+            return True
+        event_id, timestamp = new_stamp()
+        encoded = encode_members(
+            {
+                "event_id": event_id,
+                "timestamp": timestamp,
+                "event_type": GAP,
+                "log_level": "critical",
+                "message": f"{losses.count} events were lost: the storage did not work, and no more could be kept",
+                "compliance_level": self._framework,
+                "metadata": asdict(losses),
+            }
+        )
+        try:
+            self._ledger.open(now=True).append(encoded, durability="written")
+        except HintedError as error:
+            if not getattr(error, "seqs", ()):
+                with self._changed:
+                    self._untold = _joined(losses, self._untold)
+                return False
+        return True
+
+
+def _joined(earlier: _Losses, later: _Losses | None) -> _Losses:
+    return earlier if later is None else earlier.and_later(later.count, later.last)
+
+
+def _tell(future: Future[None]) -> None:
+    # Two threads may do it at once.
+    with suppress(InvalidStateError):
+        future.set_result(None)

@@ -1,0 +1,338 @@
+"""The way of sealed events from the outbox to a backend: one thread, one loop, one event at a time, in order.
+
+    outbox (a sealed log on local disk) -> Follower -> backend.write -> (flush) -> tickets, and the mark
+
+The mark says how far a stream was delivered. It is written behind the deliveries, every now and then, so that after a
+crash events are offered twice rather than never. Segments of the outbox that were delivered as a whole are removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from fapilog_audit.reading import Follower
+from fapilog_tamper.errors import FormatError
+from fapilog_tamper.layout import (
+    is_segment_name,
+    lock_name,
+    manifest_name,
+    parse_segment_name,
+    plain_name,
+    segment_place,
+)
+from fapilog_tamper.manifest import parse_manifest
+from fapilog_tamper.names import percent_encode
+from fapilog_tamper.store.files import FileStore
+from fapilog_tamper.writer.troubles import warn
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from fapilog_audit.backends.base import StorageBackend
+    from fapilog_audit.event import AuditEvent
+    from fapilog_tamper.store.base import Lock
+
+__all__ = ["Delivery", "Ticket"]
+
+_MARK_EVENTS: Final = 1000
+_MARK_SECONDS: Final = 1.0
+_SHORTEST: Final = 0.05
+_LONGEST: Final = 2.0
+_GRACE: Final = 0.5
+"""Seconds that flush and close of a backend have at least, however little time is left."""
+
+
+class Ticket:
+    """The wait for one delivery.
+
+    Attributes:
+        attempted: set when an attempt has reached the event or failed before it.
+        delivered: set when the backend has it.
+    """
+
+    __slots__ = ("attempted", "delivered", "flush", "seq")
+
+    def __init__(self, seq: int, *, flush: bool) -> None:
+        self.seq = seq
+        self.flush = flush
+        self.attempted: Future[None] = Future()
+        self.delivered: Future[None] = Future()
+
+
+class Delivery:
+    """Offers the events of one stream to a backend, and those of streams that nobody else delivers."""
+
+    def __init__(self, backend: StorageBackend, outbox: Path, state: Path, *, label: str) -> None:
+        self._backend = backend
+        self._outbox = FileStore(outbox)
+        self._state = FileStore(state)
+        self._label = label
+        self._stream = ""
+        self._strays: dict[str, Lock] = {}
+        self._done: dict[str, int] = {}
+        self._marked: dict[str, int] = {}
+        self._marked_at = 0.0
+        self._guard = threading.Lock()
+        self._tickets: list[Ticket] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._news = asyncio.Event()
+        self._ending = False
+        self._deadline = 0.0
+        self.trouble: str | None = None
+        """Why the backend takes nothing now."""
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread lives."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self, stream: str) -> None:
+        """Begin to deliver a stream, behind its mark."""
+        if self.running:
+            return
+        self._stream, self._ending = stream, False
+        self._news = asyncio.Event()
+        self._done = {stream: self._read_mark(stream), **self._take_strays(stream)}
+        self._marked = dict(self._done)
+        self._thread = threading.Thread(target=self._run, name=f"audit backend {self._label}", daemon=True)
+        self._thread.start()
+
+    def delivered(self, seq: int) -> bool:
+        """Tell whether the backend has an event of the stream, and all before it."""
+        return self._done.get(self._stream, 0) >= seq
+
+    def undelivered(self, seq: int) -> int:
+        """Return how many entries up to `seq` the backend does not have."""
+        return max(0, seq - self._done.get(self._stream, 0))
+
+    def ask(self, seq: int, *, flush: bool) -> Ticket:
+        """Return the ticket of an event, and have it delivered."""
+        ticket = Ticket(seq, flush=flush)
+        with self._guard:
+            done = self.delivered(seq) and not flush
+            if not done:
+                self._tickets.append(ticket)
+        if done:
+            _tell(ticket.attempted)
+            _tell(ticket.delivered)
+        self.wake()
+        return ticket
+
+    def wake(self) -> None:
+        """Have it look for news, and try again what failed."""
+        loop = self._loop
+        if loop is not None:
+            # The loop may have ended just now.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._news.set)
+
+    def stop(self, timeout: float) -> None:
+        """Deliver what is there while time lasts; then flush and close the backend, once."""
+        thread = self._thread
+        if thread is None:
+            return
+        self._deadline = monotonic() + timeout
+        self._ending = True
+        self.wake()
+        thread.join(timeout + 2 * _GRACE + 1)
+        if thread.is_alive():
+            warn(f"audit trail {self._label}: the backend does not answer; it is left as it is.")
+        self._thread = None
+
+    def let_go(self) -> None:
+        """Forget the thread in a child that was just forked: the parent delivers."""
+        self._thread = self._loop = None
+        self._guard = threading.Lock()
+        self._tickets = []
+        for lock in self._strays.values():
+            lock.abandon()
+        self._strays = {}
+
+    # In the thread.
+
+    def _run(self) -> None:
+        loop = asyncio.new_event_loop()
+        self._loop = loop
+        try:
+            loop.run_until_complete(self._serve())
+        finally:
+            self._loop = None
+            loop.close()
+
+    async def _serve(self) -> None:
+        follower = Follower(self._outbox.path, after=dict(self._done), include_control=True)
+        try:
+            while not (self._ending and monotonic() >= self._deadline):
+                self._news.clear()
+                events = follower.poll()
+                for event in events:
+                    if event.stream in self._done and not await self._offer(event):
+                        return
+                if not events:
+                    if self._ending:
+                        return
+                    await self._keep_mark(now=bool(self._strays))
+                    self._free_strays()
+                    await self._wait(_MARK_SECONDS)
+        finally:
+            await self._end()
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), seconds)
+
+    async def _offer(self, event: AuditEvent) -> bool:
+        """Have the backend take an event, however often it refuses; False when time is over."""
+        pause = _SHORTEST
+        while True:
+            try:
+                if self._ending:
+                    await asyncio.wait_for(self._backend.write(event), max(0.0, self._deadline - monotonic()))
+                else:
+                    await self._backend.write(event)
+                break
+            except Exception as error:  # noqa: BLE001 (a backend may raise anything; the event stays in the outbox)
+                self._refused(error)
+            if self._ending and monotonic() >= self._deadline:
+                return False
+            self._news.clear()
+            await self._wait(pause)
+            pause = min(pause * 2, _LONGEST)
+        self.trouble = None
+        await self._took(event.stream or "", event.sequence_number or 0)
+        return True
+
+    def _refused(self, error: Exception) -> None:
+        first = self.trouble is None
+        self.trouble = f"the backend refuses events ({type(error).__name__}: {error})"
+        with self._guard:
+            tickets = list(self._tickets)
+        for ticket in tickets:
+            _tell(ticket.attempted)
+        if first:
+            warn(f"audit trail {self._label}: {self.trouble}; they are kept in the outbox and offered again.")
+
+    async def _took(self, stream: str, seq: int) -> None:
+        self._done[stream] = seq
+        if stream == self._stream:
+            with self._guard:
+                reached = [ticket for ticket in self._tickets if ticket.seq <= seq]
+                self._tickets = [ticket for ticket in self._tickets if ticket.seq > seq]
+            flushed = not any(ticket.flush for ticket in reached) or await self._flush()
+            for ticket in reached:
+                _tell(ticket.attempted)
+                if flushed or not ticket.flush:
+                    _tell(ticket.delivered)
+        if seq - self._marked.get(stream, 0) >= _MARK_EVENTS:
+            await self._keep_mark(now=True)
+
+    async def _flush(self) -> bool:
+        try:
+            await self._backend.flush()
+        except Exception as error:  # noqa: BLE001 (see _offer)
+            self._refused(error)
+            return False
+        return True
+
+    async def _end(self) -> None:
+        if await self._finish("flush", self._backend.flush):
+            self._write_marks()
+        await self._finish("close", self._backend.close)
+        self._free_strays()
+        with self._guard:
+            tickets, self._tickets = self._tickets, []
+        for ticket in tickets:
+            _tell(ticket.attempted)
+
+    async def _finish(self, what: str, call: Callable[[], Awaitable[object]]) -> bool:
+        try:
+            await asyncio.wait_for(call(), max(_GRACE, self._deadline - monotonic()))
+        except Exception as error:  # noqa: BLE001 (see _offer)
+            warn(f"audit trail {self._label}: {what} of the backend failed ({error!r}).")
+            return False
+        return True
+
+    def _free_strays(self) -> None:
+        """Let other processes have the streams that were taken over, once all that was left in them is delivered."""
+        for stream, lock in self._strays.items():
+            lock.release()
+            self._done.pop(stream, None)
+        self._strays = {}
+
+    # Marks.
+
+    async def _keep_mark(self, *, now: bool) -> None:
+        """Write down how far the backend is; what it took must survive the machine first."""
+        if self._done == self._marked or (not now and monotonic() - self._marked_at < _MARK_SECONDS):
+            return
+        self._marked_at = monotonic()
+        if await self._flush():
+            self._write_marks()
+
+    def _write_marks(self) -> None:
+        try:
+            for stream, seq in self._done.items():
+                if seq > self._marked.get(stream, 0):
+                    mark = json.dumps({"schema_version": "1.0", "stream": stream, "delivered": seq})
+                    self._state.replace(_mark_name(stream), mark.encode() + b"\n")
+                    self._prune(stream, seq)
+        except OSError as error:
+            warn(f"audit trail {self._label}: how far events were delivered cannot be written ({error.strerror}).")
+            return
+        self._marked = dict(self._done)
+
+    def _read_mark(self, stream: str) -> int:
+        try:
+            mark = json.loads(self._state.read(_mark_name(stream)))
+            seq = mark["delivered"]
+        except (OSError, ValueError, KeyError, TypeError):
+            # Nothing delivered, or nobody knows how far: everything that is in the outbox is offered again.
+            return 0
+        return seq if type(seq) is int and seq > 0 else 0
+
+    def _prune(self, stream: str, seq: int) -> None:
+        """Remove segments of the outbox that were delivered as a whole; the last one stays, where the log goes on."""
+        places = {name: place for name in self._outbox.names() if (place := segment_place(name, stream)) is not None}
+        closed = sorted(name for name in places if manifest_name(name) in places and name == plain_name(name))
+        for name in closed[:-1]:
+            try:
+                manifest = parse_manifest(self._outbox.read(manifest_name(name)))
+            except FormatError:
+                continue
+            if manifest.last_seq <= seq:
+                self._outbox.remove(name)
+                self._outbox.remove(manifest_name(name))
+
+    def _take_strays(self, own: str) -> dict[str, int]:
+        """Take over streams of processes that are gone: nobody else would deliver what they left."""
+        found: dict[str, int] = {}
+        names = self._outbox.names()
+        for stream in sorted(_streams_of(names) - {own}):
+            lock = self._state.lock(lock_name(stream))
+            if lock is not None:
+                self._strays[stream] = lock
+                found[stream] = self._read_mark(stream)
+        return found
+
+
+def _streams_of(names: list[str]) -> set[str]:
+    parsed = (parse_segment_name(plain_name(name)) for name in names if is_segment_name(name))
+    return {place[0] for place in parsed if place is not None}
+
+
+def _mark_name(stream: str) -> str:
+    return f"{percent_encode(stream)}.delivered"
+
+
+def _tell(future: Future[None]) -> None:
+    # Two threads may do it at once.
+    with suppress(InvalidStateError):
+        future.set_result(None)

@@ -1,0 +1,140 @@
+"""The sealed log of a trail: opened when it is needed, given up when it failed for good, and opened again.
+
+Everything here may wait for a disk; coroutines call it through `off_loop`. An attempt to open that failed is not
+repeated for a second: until then its error is told at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextvars import copy_context
+from time import monotonic
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from fapilog_audit.settings import STREAM
+from fapilog_tamper.errors import HintedError, StoreError
+from fapilog_tamper.sealer import SealedLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fapilog_audit.settings import TrailSettings
+
+__all__ = ["Ledger", "off_loop"]
+
+_T = TypeVar("_T")
+
+_AGAIN: Final = 1.0
+"""Seconds between two attempts to open."""
+
+_GIVE_UP: Final = 1.0
+"""Seconds that a log which failed for good has to say what it stored."""
+
+
+class Ledger:
+    """The one open `SealedLog` of a trail. Any thread may call it."""
+
+    def __init__(
+        self,
+        settings: TrailSettings,
+        folder: Path,
+        *,
+        state: Path | None = None,
+        before_opening: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._state = settings.state_dir if state is None else state
+        self._before_opening = before_opening
+        self._opening = threading.RLock()
+        self._failed: tuple[float, HintedError] | None = None
+        self.log: SealedLog | None = None
+        """The open log; None while there is none."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the log cannot be opened, or does not store; None where nothing is known to be wrong."""
+        if self._failed is not None:
+            return self._failed[1].message
+        return None if self.log is None else self.log.health().reason
+
+    def open(self, *, now: bool = False) -> SealedLog:
+        """Return the open log.
+
+        Args:
+            now: try even if it failed a moment ago.
+
+        Raises:
+            HintedError: it cannot be opened; the same error for a second, unless `now`.
+        """
+        with self._opening:
+            if self.log is not None:
+                return self.log
+            if self._failed is not None and not now and monotonic() - self._failed[0] < _AGAIN:
+                raise self._failed[1]
+            try:
+                self._before_opening()
+                log = self._open()
+            except HintedError as error:
+                self._failed = (monotonic(), error)
+                raise
+            self._failed = None
+            self.log = log
+            return log
+
+    def give_up(self, log: SealedLog) -> frozenset[int]:
+        """Close a log that takes nothing more; return the seqs of entries that it did not store."""
+        with self._opening:
+            if self.log is log:
+                self.log = None
+        try:
+            log.close(_GIVE_UP)
+        except StoreError as error:
+            return frozenset(error.seqs)
+        return frozenset()
+
+    def close(self, timeout: float) -> None:
+        """Store, sync and attest everything.
+
+        Raises:
+            StoreError: that did not work in time.
+        """
+        with self._opening:
+            log, self.log = self.log, None
+            self._failed = None
+        if log is not None:
+            log.close(timeout)
+
+    def let_go(self) -> None:
+        """Have a lock of one's own in a child that was just forked; the log takes care of itself."""
+        self._opening = threading.RLock()
+
+    def _open(self) -> SealedLog:
+        settings = self._settings
+        return SealedLog.open(
+            self._folder,
+            key=settings.open_key(),
+            stream=STREAM,
+            durability=settings.durability or "written",
+            inline=settings.inline,
+            rotation=settings.rotation,
+            compress=settings.compress,
+            state_dir=self._state,
+            keyring=settings.keyring(),
+            max_buffer_bytes=settings.max_buffer_bytes,
+            on_full="raise",
+            on_failure="raise",
+            sign_each=True,
+            timeout=settings.timeout,
+        )
+
+
+async def off_loop(work: Callable[[], _T]) -> _T:
+    """Do what may wait for a disk in a thread; at interpreter exit, where none can be had, right here."""
+    try:
+        future = asyncio.get_running_loop().run_in_executor(None, copy_context().run, work)
+    except RuntimeError:
+        return work()
+    return await future

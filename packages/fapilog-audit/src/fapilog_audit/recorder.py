@@ -1,0 +1,357 @@
+"""How an event gets to where the policy wants it: the way that every trail shares.
+
+    sealed log -> (outbox: delivery to a backend) -> stored
+         └─ refused: contain -> backlog · raise -> StorageError · block -> backlog, and wait
+
+The fast path is one append to an open log. Everything else, a log that is not open yet, a disk or a backend that
+refuses, events that wait already, becomes a `_Wait`: what there is to wait for, in a coroutine or in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import deque
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from fapilog_audit.backlog import Backlog, Waiting
+from fapilog_audit.delivery import Delivery
+from fapilog_audit.errors import StoppedError, StorageError
+from fapilog_audit.ledger import Ledger, off_loop
+from fapilog_tamper.errors import FullError, HintedError, StoreError
+from fapilog_tamper.layout import STATE_FOLDER
+from fapilog_tamper.writer import exits
+from fapilog_tamper.writer.stats import Health
+from fapilog_tamper.writer.troubles import warn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from fapilog_audit.backends.base import StorageBackend
+    from fapilog_audit.policy import OnStorageFailure
+    from fapilog_audit.settings import TrailSettings
+    from fapilog_tamper.sealer import Receipt, SealedLog
+    from fapilog_tamper.stamps import Encoded
+    from fapilog_tamper.writer.promise import Durability
+
+__all__ = ["Recorder"]
+
+_UNSEEN: Final = 4096
+"""Events with the promise `accepted` that are remembered, to tell which of them were not stored at the end."""
+
+_AT_EXIT: Final = 5.0
+"""Seconds that events which wait have at interpreter exit."""
+
+_OPEN: Final[set[Recorder]] = set()
+
+
+class _Wait:
+    """What an event waits for: `future`, for `seconds` at most, None without an end; `check` says how it ended."""
+
+    __slots__ = ("_check", "_future", "_seconds")
+
+    def __init__(
+        self,
+        future: Future[None] | None = None,
+        seconds: float | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._future = future
+        self._seconds = seconds
+        self._check = check
+
+    async def over_async(self) -> None:
+        """Wait in a coroutine."""
+        if self._future is not None and not self._future.done():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.wrap_future(self._future), self._seconds)
+        self._check()
+
+    def over(self) -> None:
+        """Wait in a thread."""
+        if self._future is not None and not self._future.done():
+            with suppress(TimeoutError):
+                self._future.result(self._seconds)
+        self._check()
+
+
+class Recorder:
+    """Stores the events of one trail. Any thread and loop may call it."""
+
+    def __init__(
+        self,
+        settings: TrailSettings,
+        *,
+        on_failure: OnStorageFailure,
+        framework: str,
+        backend: StorageBackend | None,
+        before_opening: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._on_failure = on_failure
+        self._label = str(settings.folder)
+        self._delivery: Delivery | None = None
+        if backend is None:
+            self.ledger = Ledger(settings, settings.folder, before_opening=before_opening)
+        else:
+            state = _state_of(settings)
+            self.ledger = Ledger(settings, state / "outbox", state=state, before_opening=before_opening)
+            self._delivery = Delivery(backend, state / "outbox", state, label=self._label)
+        self._backlog = Backlog(
+            self.ledger, label=self._label, max_bytes=settings.max_buffer_bytes, framework=framework
+        )
+        self._refused = 0
+        self._unseen: deque[tuple[SealedLog, int, str]] = deque()
+        self._counting = threading.Lock()
+        self._stopped = False
+
+    def let_go(self) -> None:
+        """Begin anew in a child that was just forked."""
+        self._counting = threading.Lock()
+        self._unseen.clear()
+        self.ledger.let_go()
+        self._backlog.let_go()
+        if self._delivery is not None:
+            self._delivery.let_go()
+
+    # Recording.
+
+    async def record(self, event_id: str, encoded: Encoded, promise: Durability) -> None:
+        """Store an event; return when its promise is kept, or as the policy has it.
+
+        Raises:
+            StorageError: the policy is `raise`, and it is not stored.
+            StoppedError: the trail was stopped.
+        """
+        log = self.ledger.log
+        if log is None or self._backlog.busy:
+            if self._backlog.busy and self._on_failure != "raise":
+                await self._queue(Waiting(event_id, encoded, promise)).over_async()
+                return
+            try:
+                log = await off_loop(self.open)
+            except HintedError as error:
+                await self._refuse(Waiting(event_id, encoded, promise), error).over_async()
+                return
+        try:
+            receipt = await log.append_async(encoded, durability=promise)
+        except HintedError as error:
+            await self._refuse(Waiting(event_id, encoded, promise), error, log).over_async()
+            return
+        if self._delivery is not None or promise == "accepted":
+            await self._appended(log, event_id, receipt, promise).over_async()
+
+    def record_now(self, event_id: str, encoded: Encoded, promise: Durability) -> None:
+        """As `record`, for code that is no coroutine."""
+        log = self.ledger.log
+        if log is None or self._backlog.busy:
+            if self._backlog.busy and self._on_failure != "raise":
+                self._queue(Waiting(event_id, encoded, promise)).over()
+                return
+            try:
+                log = self.open()
+            except HintedError as error:
+                self._refuse(Waiting(event_id, encoded, promise), error).over()
+                return
+        try:
+            receipt = log.append(encoded, durability=promise)
+        except HintedError as error:
+            self._refuse(Waiting(event_id, encoded, promise), error, log).over()
+            return
+        if self._delivery is not None or promise == "accepted":
+            self._appended(log, event_id, receipt, promise).over()
+
+    def open(self, *, now: bool = False) -> SealedLog:
+        """Open the log, and begin to deliver; may wait for the disk.
+
+        Raises:
+            HintedError: it cannot be opened.
+        """
+        if self._stopped:
+            raise StoppedError("the trail was stopped.")
+        _OPEN.add(self)
+        exits.before(_end_all)
+        log = self.ledger.open(now=now)
+        if self._delivery is not None and not self._delivery.running:
+            self._delivery.start(log.stream)
+        return log
+
+    def _queue(self, waiting: Waiting) -> _Wait:
+        """Put an event behind those that wait."""
+        self._require_running()
+        if not self._backlog.add(waiting, self.trouble or "others wait", force=self._on_failure == "block"):
+            return _Wait()
+        if self._on_failure == "block":
+            return _Wait(waiting.stored)
+        return _Wait(waiting.attempted, self._settings.timeout)
+
+    def _refuse(self, waiting: Waiting, error: HintedError, log: SealedLog | None = None) -> _Wait:
+        """Do as the policy says with an event that was not stored at once."""
+        self._require_running()
+        seqs = error.seqs if isinstance(error, StoreError) else ()
+        if seqs:
+            waiting.log, waiting.seq = log, seqs[0]
+        if self._on_failure == "raise":
+            raise self._not_stored(waiting, error, pending=bool(seqs)) from error
+        if isinstance(error, FullError) and self._on_failure == "contain":
+            # The log counts it in a gap entry.
+            self._count_refused(error)
+            return _Wait()
+        self._backlog.add(waiting, error.message, force=self._on_failure == "block" or bool(seqs))
+        return _Wait(waiting.stored if self._on_failure == "block" else None)
+
+    def _not_stored(self, waiting: Waiting, error: HintedError, *, pending: bool) -> StorageError:
+        if pending:
+            # Kept in sight: it counts as pending until the log has stored it.
+            self._backlog.add(waiting, error.message, force=True)
+        else:
+            with self._counting:
+                self._refused += 1
+        told = StorageError(f"event {waiting.event_id} is not stored: {error.message}", hint=error.hint)
+        told.event_id, told.pending = waiting.event_id, pending
+        return told
+
+    def _count_refused(self, error: HintedError) -> None:
+        with self._counting:
+            self._refused += 1
+            first = self._refused == 1
+        if first:
+            warn(f"audit trail {self._label}: events are lost: {error.message}")
+
+    def _appended(self, log: SealedLog, event_id: str, receipt: Receipt, promise: Durability) -> _Wait:
+        """Behind an append that succeeded: have the event delivered, or remember that nobody has waited for it."""
+        delivery = self._delivery
+        if delivery is None:
+            self._unseen.append((log, receipt.seq, event_id))
+            while len(self._unseen) > _UNSEEN:
+                self._unseen.popleft()
+            return _Wait()
+        if not delivery.running:
+            # In a child that was just forked, whose log is another stream.
+            delivery.start(receipt.stream)
+        ticket = delivery.ask(receipt.seq, flush=promise == "synced")
+        if promise == "accepted":
+            return _Wait()
+        if self._on_failure == "block":
+            return _Wait(ticket.delivered)
+
+        def check() -> None:
+            if self._on_failure == "raise" and not ticket.delivered.done():
+                error = StorageError(f"event {event_id} is not stored: {delivery.trouble or 'the backend is slow'}.")
+                error.event_id, error.pending = event_id, True
+                raise error
+
+        return _Wait(ticket.attempted, self._settings.timeout, check)
+
+    def _require_running(self) -> None:
+        if self._stopped:
+            raise StoppedError("the trail was stopped.")
+
+    # What is asked for.
+
+    @property
+    def trouble(self) -> str | None:
+        """What does not work now."""
+        delivery = None if self._delivery is None else self._delivery.trouble
+        return self.ledger.trouble or delivery
+
+    def health(self) -> Health:
+        """Tell whether events are stored now."""
+        reason = "the trail was stopped" if self._stopped else self.trouble
+        if reason is None and self._backlog.busy:
+            reason = f"{len(self._backlog)} events wait to be stored"
+        return Health(ok=reason is None, reason=reason)
+
+    @property
+    def failed(self) -> int:
+        """Events that were lost, or refused with an error."""
+        return self._refused + self._backlog.lost
+
+    @property
+    def pending(self) -> int:
+        """Events that were accepted and are not stored yet."""
+        log = self.ledger.log
+        waiting = len(self._backlog)
+        if log is None:
+            return waiting
+        if self._delivery is not None:
+            return waiting + self._delivery.undelivered(log.head.seq)
+        return waiting + (min(log.stats.pending, len(self._unseen)) if self._unseen else 0)
+
+    def drain(self, timeout: float) -> list[str]:
+        """Store what waits, while time lasts; return the events that are not stored. May wait for the disk."""
+        deadline = monotonic() + timeout
+        self._backlog.drain(timeout)
+        log = self.ledger.log
+        lost: frozenset[int] = frozenset()
+        if log is not None:
+            try:
+                log.flush(max(0.0, deadline - monotonic()))
+            except StoreError:
+                lost = frozenset(
+                    seq for of, seq, _ in list(self._unseen) if of is log and not log.is_stored(seq, "written")
+                )
+            if self._delivery is not None and self._delivery.running:
+                ticket = self._delivery.ask(log.head.seq, flush=True)
+                _Wait(ticket.delivered, max(0.0, deadline - monotonic())).over()
+        return self._left(log, lost)
+
+    def stop(self, timeout: float) -> list[str]:
+        """Store, sync and attest everything, and free what is held; return the events that are not stored."""
+        deadline = monotonic() + timeout
+        self._backlog.drain(timeout)
+        self._stopped = True
+        log = self.ledger.log
+        lost: frozenset[int] = frozenset()
+        try:
+            self.ledger.close(max(0.0, deadline - monotonic()))
+        except StoreError as error:
+            lost = frozenset(error.seqs)
+            warn(f"audit trail {self._label}: {error}")
+        left = self._backlog.end(log, lost)
+        if self._delivery is not None:
+            self._delivery.stop(max(0.0, deadline - monotonic()))
+        _OPEN.discard(self)
+        return [*left, *self._left(log, lost)]
+
+    def begin_again(self) -> None:
+        """Take events again, after a stop."""
+        self._stopped = False
+        self._backlog.let_go()
+
+    def _left(self, log: SealedLog | None, lost: frozenset[int]) -> list[str]:
+        unseen = [event_id for of, seq, event_id in list(self._unseen) if of is log and seq in lost]
+        return [*self._backlog.ids, *unseen]
+
+    def end(self) -> None:
+        """Do what can be done at interpreter exit; the log itself is closed by its own hook."""
+        left = self._backlog.drain(_AT_EXIT) if self._backlog.busy else []
+        if left:
+            warn(f"audit trail {self._label}: {len(left)} events are not stored at exit: {self.trouble}")
+        if self._delivery is not None:
+            self._delivery.stop(_AT_EXIT)
+
+
+def _state_of(settings: TrailSettings) -> Path:
+    from pathlib import Path
+
+    return settings.folder / STATE_FOLDER if settings.state_dir is None else Path(settings.state_dir).absolute()
+
+
+def _end_all() -> None:
+    for recorder in list(_OPEN):
+        recorder.end()
+
+
+def _after_fork() -> None:
+    for recorder in list(_OPEN):
+        recorder.let_go()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

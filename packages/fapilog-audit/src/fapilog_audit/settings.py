@@ -1,0 +1,143 @@
+"""The settings of a trail beside its policy, checked once; `AuditTrail` and `AuditSinkConfig` share them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from fapilog_audit.errors import ConfigError
+from fapilog_tamper.errors import HintedError
+from fapilog_tamper.keys import Keyring, SigningKey, open_signing_key
+from fapilog_tamper.rotation import Rotation
+from fapilog_tamper.settings import check_timeout
+from fapilog_tamper.writer.promise import Durability, parse_promise
+
+if TYPE_CHECKING:
+    from fapilog_audit.event import AuditEvent
+
+__all__ = ["STREAM", "AlertHandler", "Compression", "TrailSettings"]
+
+STREAM: Final = "audit"
+"""What the stream of a trail is called, and its files begin with."""
+
+Compression = Literal["none", "gzip", "zstd"]
+AlertHandler = Callable[["AuditEvent"], object]
+"""Gets an event that is worth an alert, in a thread of the trail's own; may return an awaitable."""
+
+_DEFAULT_FOLDER: Final = Path("audit_logs")
+_LEAST_BUFFER: Final = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrailSettings:
+    """What `AuditTrail` was given; its docstring explains each."""
+
+    storage_path: str | os.PathLike[str] | None = None
+    name: str | None = None
+    key: str | SigningKey | None = None
+    old_keys: Sequence[str] = ()
+    state_dir: str | os.PathLike[str] | None = None
+    durability: Durability | None = None
+    timeout: float = 5.0
+    inline: bool = True
+    max_bytes: int | None = 256 << 20
+    compress: Compression = "none"
+    max_buffer_bytes: int = 8 << 20
+    strict: bool = False
+    on_alert: AlertHandler | Sequence[AlertHandler] = ()
+
+    def __post_init__(self) -> None:
+        if self.durability is not None:
+            _checked("durability", lambda: parse_promise(str(self.durability)))
+        _checked("timeout", lambda: check_timeout(self.timeout))
+        _checked("max_bytes", lambda: self.rotation)
+        _require("compress", self.compress, self.compress in get_args(Compression), "one of none, gzip, zstd")
+        buffer = self.max_buffer_bytes
+        _require(
+            "max_buffer_bytes",
+            buffer,
+            type(buffer) is int and buffer >= _LEAST_BUFFER,
+            f"the bytes of events that may wait for the disk, {_LEAST_BUFFER} or more",
+        )
+        _require("inline", self.inline, isinstance(self.inline, bool), "True or False")
+        _require("strict", self.strict, isinstance(self.strict, bool), "True or False")
+        _require("old_keys", self.old_keys, not isinstance(self.old_keys, str), "a list of key URIs")
+        named = self.name is None or _is_name(self.name)
+        _require("name", self.name, named, "letters, digits, - and _, with dots between them")
+        for name in ("storage_path", "state_dir"):
+            path = getattr(self, name)
+            _require(name, path, path is None or _is_path(path), "the path of a folder; . is the working folder")
+        for handler in self.handlers:
+            _require("on_alert", handler, callable(handler), "functions that take an event")
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the trail, as an absolute path: a program may change its working folder."""
+        if self.storage_path is not None:
+            return Path(self.storage_path).absolute()
+        return (_DEFAULT_FOLDER if self.name is None else _DEFAULT_FOLDER / self.name).absolute()
+
+    @property
+    def rotation(self) -> Rotation:
+        """When a file is closed and the next begun."""
+        return Rotation(max_bytes=self.max_bytes)
+
+    @property
+    def handlers(self) -> tuple[AlertHandler, ...]:
+        """Who hears of alerts."""
+        return (self.on_alert,) if callable(self.on_alert) else tuple(self.on_alert)
+
+    def open_key(self) -> SigningKey | None:
+        """Return the key that events are sealed under; raises SealKeyError."""
+        return None if self.key is None else open_signing_key(self.key)
+
+    def keyring(self) -> Keyring | None:
+        """Return the keys of this trail, old ones included; None without any."""
+        ring = Keyring(self.old_keys) if self.old_keys else None
+        key = self.open_key()
+        if key is None:
+            return ring
+        return Keyring([key]) if ring is None else ring.with_key(key)
+
+    def differences(self, given: dict[str, Any]) -> list[str]:
+        """Return which of these settings are others than given."""
+        return [name for name, value in given.items() if not _is_same(name, getattr(self, name), value)]
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of the settings."""
+        return tuple(each.name for each in fields(cls))
+
+
+def _is_same(name: str, mine: object, given: object) -> bool:
+    if name in {"storage_path", "state_dir"} and mine is not None and given is not None:
+        return os.path.abspath(str(mine)) == os.path.abspath(str(given))  # noqa: PTH100 (no look at the disk)
+    return mine is given or mine == given
+
+
+def _is_name(name: object) -> bool:
+    return (
+        isinstance(name, str)
+        and 0 < len(name) <= 100  # noqa: PLR2004 (leaves room in 255 bytes of a file name)
+        and name.isascii()
+        and all(part and part.replace("-", "").replace("_", "").isalnum() for part in name.split("."))
+    )
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str | os.PathLike) and str(value) != "" and "\0" not in str(value)
+
+
+def _require(name: str, value: object, right: bool, what: str) -> None:  # noqa: FBT001 (the answer to a check)
+    if not right:
+        raise ConfigError(f"{name} is {value!r:.80}.", hint=f"Give {what}.")
+
+
+def _checked(name: str, check: Callable[[], object]) -> None:
+    try:
+        check()
+    except HintedError as error:
+        raise ConfigError(f"{name}: {error.message}", hint=error.hint) from None
