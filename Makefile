@@ -49,6 +49,7 @@ bench: $(STAMP) ## print rates as ratios to a tight loop in the same run
 	$(BIN)/python benchmarks/appending.py
 	$(BIN)/python benchmarks/verifying.py
 	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/auditing.py
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) demo-log .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import statistics
 import tempfile
 import time
 from hashlib import sha256
@@ -92,3 +93,62 @@ def tight_loop(folder: Path, count: int = 100_000) -> float:
 
 def show(name: str, per_second: float, tight: float, remark: str = "") -> None:
     print(f"{name:46} {per_second:12,.0f} /s {per_second / tight:7.2f}x   {remark}", flush=True)
+
+
+class Bench:
+    """Runs each measurement in a fresh folder, beside a tight loop of its own, some rounds each."""
+
+    def __init__(self, folder: Path, rounds: int, count: int) -> None:
+        self.folder = folder
+        self.rounds = rounds
+        self.count = count
+        self._number = 0
+
+    def fresh(self) -> Path:
+        self._number += 1
+        return self.folder / str(self._number)
+
+    def run(self, name: str, work: Callable[[Path], tuple[float, str]], bar: float | None = None) -> None:
+        rates, ratios, remark = [], [], ""
+        for _ in range(self.rounds):
+            tight = tight_loop(self.folder, 50_000)
+            warm_up()
+            per_second, remark = work(self.fresh())
+            rates.append(per_second)
+            ratios.append(per_second / tight)
+        ratio = statistics.median(ratios)
+        per_second = statistics.median(rates)
+        goal = "" if bar is None else f"bar {bar:.2f}{'' if ratio >= bar else ' MISSED'}; "
+        show(name, per_second, per_second / ratio, goal + remark)
+
+
+def spread(laps: list[float]) -> str:
+    laps = sorted(laps)
+    points = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+    return ", ".join(f"{name} {laps[int(len(laps) * at)] * 1e6:,.0f} µs" for name, at in points.items())
+
+
+class Stalls:
+    """Has one write stand still for `seconds`, some four times a second."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._write = os.pwrite
+
+    def __enter__(self) -> None:
+        if not self._seconds:
+            return
+        write, seconds = self._write, self._seconds
+        due = time.monotonic() + 0.1
+
+        def slow(fd: int, data: bytes, offset: int) -> int:
+            nonlocal due
+            if time.monotonic() >= due:
+                due = time.monotonic() + seconds + 0.25
+                time.sleep(seconds)
+            return write(fd, data, offset)
+
+        os.pwrite = slow
+
+    def __exit__(self, *_: object) -> None:
+        os.pwrite = self._write

@@ -55,7 +55,7 @@ def audit_context(  # noqa: PLR0913 (fields, each by its name)
         "span_id": span_id,
         "component": component,
     }
-    token = _context.set({**(_context.get() or {}), **{name: text for name, text in given.items() if text is not None}})
+    token = _context.set({**(_context.get() or {}), **{name: text for name, text in given.items() if text}})
     try:
         yield
     finally:

@@ -33,9 +33,6 @@ _OPTIONS: Final = (
     | orjson.OPT_PASSTHROUGH_DATETIME
 )
 _FLAT: Final = frozenset({str, int, bool, type(None)})
-_SHALLOW: Final = _FLAT | {dict, list}
-_REQUIRED: Final = frozenset({"event_id", "timestamp", "event_type", "log_level", "message", "compliance_level"})
-
 _CHANGES: Final = frozenset(
     {
         AuditEventType.CONFIG_CHANGED,
@@ -62,24 +59,24 @@ class EventEncoder:
         event_type: AuditEventType | str,
         message: str,
         log_level: AuditLogLevel | str,
-        component: str | None,
-        operation: str | None,
-        outcome: str | None,
+        component: object,
+        operation: object,
+        outcome: object,
         error: BaseException | Mapping[str, Any] | str | None,
-        actor: str | None,
-        user_id: str | None,
-        session_id: str | None,
-        request_id: str | None,
-        tenant_id: str | None,
-        client_ip: str | None,
-        user_agent: str | None,
+        actor: object,
+        user_id: object,
+        session_id: object,
+        request_id: object,
+        tenant_id: object,
+        client_ip: object,
+        user_agent: object,
         contains_pii: bool | None,  # noqa: FBT001 (see above)
         contains_phi: bool | None,  # noqa: FBT001 (see above)
-        data_classification: str | None,
+        data_classification: object,
         regulatory_tags: Iterable[str] | None,
-        metadata: Mapping[str, Any],
+        reason: object = None,
     ) -> dict[str, Any]:
-        """Return the members of a new event.
+        """Return the members of a new event, without its metadata (`reason` is one of these).
 
         Raises:
             ConfigError: the type or the level is none.
@@ -93,60 +90,65 @@ class EventEncoder:
         members["log_level"] = self._levels.get(log_level) or str(parse_log_level(log_level).value)
         members["message"] = message
         members["compliance_level"] = self._framework
-        # The same line for each field, written out: a loop over names costs three times as much.
-        if component is not None:
+        # Written out, the same for each field: a loop over names costs three times as much. A user may be number 0.
+        if component or component == 0:
             members["component"] = component
-        if operation is not None:
+        if operation or operation == 0:
             members["operation"] = operation
-        if outcome is not None:
+        if outcome or outcome == 0:
             members["outcome"] = outcome
-        if actor is not None:
+        if actor or actor == 0:
             members["actor"] = actor
-        if user_id is not None:
+        if user_id or user_id == 0:
             members["user_id"] = user_id
-        if session_id is not None:
+        if session_id or session_id == 0:
             members["session_id"] = session_id
-        if request_id is not None:
+        if request_id or request_id == 0:
             members["request_id"] = request_id
-        if tenant_id is not None:
+        if tenant_id or tenant_id == 0:
             members["tenant_id"] = tenant_id
-        if client_ip is not None:
+        if client_ip or client_ip == 0:
             members["client_ip"] = client_ip
-        if user_agent is not None:
+        if user_agent or user_agent == 0:
             members["user_agent"] = user_agent
         if contains_pii is not None:
             members["contains_pii"] = contains_pii
         if contains_phi is not None:
             members["contains_phi"] = contains_phi
-        if data_classification is not None:
+        if data_classification or data_classification == 0:
             members["data_classification"] = data_classification
         if regulatory_tags:
             members["regulatory_tags"] = [regulatory_tags] if isinstance(regulatory_tags, str) else [*regulatory_tags]
-        if metadata:
-            members["metadata"] = metadata
         if self._change_control and members["event_type"] in _CHANGES:
-            self._mark_change(members)
+            _mark_change(members, reason)
         return members
 
     def _own_type(self, event_type: object) -> str:
         return str(parse_event_type(event_type))
 
-    def _mark_change(self, members: dict[str, Any]) -> None:
-        """Tag a change that says neither why nor by whom: it is recorded all the same."""
-        marks = []
-        if not members.get("metadata", {}).get("reason"):
-            marks.append("sox_change_control:unexplained")
-        if not (members.get("user_id") or members.get("actor")):
-            marks.append("sox_change_control:anonymous")
-        if marks:
-            members["regulatory_tags"] = [*members.get("regulatory_tags", ()), *marks]
+
+def _mark_change(members: dict[str, Any], reason: object) -> None:
+    """Tag a change that says neither why nor by whom: it is recorded all the same."""
+    marks = [] if reason else ["sox_change_control:unexplained"]
+    if not (members.get("user_id") or members.get("actor")):
+        marks.append("sox_change_control:anonymous")
+    if marks:
+        members["regulatory_tags"] = [*members.get("regulatory_tags", ()), *marks]
 
 
-def encode_members(members: dict[str, Any]) -> Encoded:
-    """Return the payload of an event, without members that are empty."""
-    if "" in members.values():
-        members = {name: value for name, value in members.items() if name in _REQUIRED or value != ""}
-    if _is_plain(members):
+def encode_members(members: dict[str, Any], metadata: dict[str, Any] | None = None) -> Encoded:
+    """Return the payload of an event.
+
+    Args:
+        members: the members; used up.
+        metadata: the member of that name, kept apart because what is flat is looked at in one go.
+    """
+    flat = _FLAT.issuperset(map(type, members.values()))
+    if metadata:
+        # Beyond ASCII, orjson and RFC 8785 may differ on the order of names.
+        flat = flat and _FLAT.issuperset(map(type, metadata.values())) and "".join(metadata).isascii()
+        members["metadata"] = metadata
+    if flat:
         try:
             payload = orjson.dumps(members, option=_OPTIONS)
         except TypeError:
@@ -155,21 +157,3 @@ def encode_members(members: dict[str, Any]) -> Encoded:
         if payload and len(payload) <= DEFAULT_LIMIT:
             return Encoded(payload, members["timestamp"])
     return Encoded(encode_payload(members), members["timestamp"])
-
-
-def _is_plain(members: dict[str, Any]) -> bool:
-    """Tell whether orjson writes RFC 8785 text of these: flat values, in one level of containers below at most."""
-    kinds = set(map(type, members.values()))
-    if kinds <= _FLAT:
-        return True
-    if not kinds <= _SHALLOW:
-        return False
-    for value in members.values():
-        kind = type(value)
-        if kind is dict:
-            # Beyond ASCII, orjson and RFC 8785 may differ on the order of names.
-            if not (_FLAT.issuperset(map(type, value.values())) and "".join(value).isascii()):
-                return False
-        elif kind is list and not _FLAT.issuperset(map(type, value)):
-            return False
-    return True

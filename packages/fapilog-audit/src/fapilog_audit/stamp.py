@@ -13,33 +13,32 @@ from typing import Final
 
 __all__ = ["format_time", "new_stamp"]
 
-_SECOND: Final = 1_000_000_000
 _MILLI: Final = 1_000_000
 _POOL: Final = 128
+_MICROS: Final = tuple(f"{micro:03d}Z" for micro in range(1000))
+_PARTS: Final = tuple(f"{part:03x}-" for part in range(4096))
+"""The fraction of a millisecond in twelve bits: 244 ns each."""
 
 _random: list[str] = []
-_second: tuple[int, str] = (-1, "")
+_milli: tuple[int, str, str] = (-1, "", "")
+"""The last millisecond, and what ids and times of it begin with."""
 
 
 def new_stamp() -> tuple[str, str]:
     """Return a new event id and the time of it."""
-    global _second  # noqa: PLW0603 (one tuple, read and replaced whole: threads can only do it twice)
-    now = time_ns()
-    second, rest = divmod(now, _SECOND)
-    known, text = _second
-    if known != second:
-        text = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
-        _second = (second, text)
+    global _milli  # noqa: PLW0603 (one tuple, read and replaced whole: threads can only do it twice)
+    milli, nanos = divmod(time_ns(), _MILLI)
+    known, begin, moment = _milli
+    if known != milli:
+        text = f"{milli:012x}"
+        begin = f"{text[:8]}-{text[8:]}-7"
+        moment = f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(milli // 1000))}.{milli % 1000:03d}"
+        _milli = (milli, begin, moment)
     try:
         tail = _random.pop()
     except IndexError:
         tail = _refill()
-    milli = f"{now // _MILLI:012x}"
-    # Twelve bits of the fraction of the millisecond: 244 ns each.
-    return (
-        f"{milli[:8]}-{milli[8:]}-7{(rest % _MILLI * 4096) // _MILLI:03x}-{tail}",
-        f"{text}.{rest // 1000:06d}Z",
-    )
+    return f"{begin}{_PARTS[(nanos << 12) // _MILLI]}{tail}", moment + _MICROS[nanos // 1000]
 
 
 def _refill() -> str:

@@ -20,7 +20,7 @@ from fapilog_audit.backends.file import FileStorageBackend
 from fapilog_audit.checking import check_open_segments
 from fapilog_audit.compliance import validate_compliance_policy
 from fapilog_audit.errors import ConfigError, IntegrityError, StoppedError
-from fapilog_audit.kinds import AuditEventType
+from fapilog_audit.kinds import AuditEventType, AuditLogLevel
 from fapilog_audit.ledger import off_loop
 from fapilog_audit.policy import CompliancePolicy
 from fapilog_audit.reads import TrailReader
@@ -264,7 +264,9 @@ class AuditTrail(TrailReader, TrailWriter):
     async def get_statistics(self) -> dict[str, Any]:
         """Return what was counted since the trail was made: accepted = stored + failed + pending, and by kind."""
         with self._counting:
-            accepted, errors, security = self._accepted, self._errors, self._security
+            accepted = self._accepted
+            errors, critical = self._specials[AuditLogLevel.ERROR].count, self._specials[AuditLogLevel.CRITICAL].count
+            security = self._specials[AuditLogLevel.SECURITY].count
         failed, pending = self._recorder.failed, self._recorder.pending
         return {
             "accepted": accepted,
@@ -272,7 +274,7 @@ class AuditTrail(TrailReader, TrailWriter):
             "failed": failed,
             "pending": pending,
             "total_events": accepted,
-            "error_events": errors,
+            "error_events": errors + critical,
             "security_events": security,
             "queue_size": pending,
             "alerts_sent": self._alerts.sent,

@@ -8,12 +8,13 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from fapilog_audit.alerts import AlertDelivery, log_alert
 from fapilog_audit.causes import describe_error, error_level
 from fapilog_audit.encode import EventEncoder, encode_members
-from fapilog_audit.errors import ConfigError
+from fapilog_audit.errors import ConfigError, StorageError
 from fapilog_audit.event import AuditEvent
 from fapilog_audit.kinds import AuditEventType, AuditLogLevel
 from fapilog_audit.ledger import off_loop
@@ -38,14 +39,20 @@ _VERBS: Final = {
     "delete": AuditEventType.DATA_DELETION,
     "export": AuditEventType.DATA_EXPORT,
 }
-_SECURITY: Final[frozenset[str]] = frozenset(
-    {
-        AuditEventType.AUTHENTICATION_FAILED,
-        AuditEventType.AUTHORIZATION_FAILED,
-        AuditEventType.SECURITY_VIOLATION,
-    }
+_SECURITY: Final = (
+    AuditLogLevel.SECURITY,
+    AuditEventType.AUTHENTICATION_FAILED,
+    AuditEventType.AUTHORIZATION_FAILED,
+    AuditEventType.SECURITY_VIOLATION,
 )
-_ERRORS: Final[frozenset[str]] = frozenset({AuditLogLevel.ERROR, AuditLogLevel.CRITICAL})
+
+
+@dataclass(slots=True)
+class _Special:
+    """Events of a kind that is counted apart, and may be worth an alert."""
+
+    alerts: bool
+    count: int = 0
 
 
 class TrailWriter(ABC):
@@ -71,10 +78,18 @@ class TrailWriter(ABC):
             before_opening=before_opening,
         )
         self._alerts = AlertDelivery(settings.handlers or (log_alert,), str(settings.folder))
-        self._alert_on_errors = policy.real_time_alerts and policy.alert_on_critical_errors
-        self._alert_on_security = policy.real_time_alerts and policy.alert_on_security_events
+        critical = _Special(alerts=policy.real_time_alerts and policy.alert_on_critical_errors)
+        security = _Special(alerts=policy.real_time_alerts and policy.alert_on_security_events)
+        error = _Special(alerts=False)
         self._counting = threading.Lock()
-        self._accepted = self._errors = self._security = 0
+        self._accepted = 0
+        self._specials: dict[str, _Special] = {
+            AuditLogLevel.CRITICAL: critical,
+            AuditLogLevel.ERROR: error,
+            AuditEventType.ERROR_OCCURRED: error,
+            **dict.fromkeys(_SECURITY, security),
+        }
+        """What is counted apart, by level or else by type."""
 
     @abstractmethod
     def _begin(self) -> bool:
@@ -154,19 +169,21 @@ class TrailWriter(ABC):
             contains_phi,
             data_classification,
             regulatory_tags,
-            metadata,
+            metadata.get("reason"),
         )
         if not self._ready and not await off_loop(self._begin):
             return ""
         event_id: str = members["event_id"]
         promise = self._promises[members["log_level"]] if durability is None else _promise(durability)
-        alert = self._alert_of(members)
+        special = self._specials.get(members["log_level"]) or self._specials.get(members["event_type"])
         try:
-            await self._recorder.record(event_id, encode_members(members), promise)
-        finally:
-            self._count(members)
-        if alert is not None:
-            self._alerts.send(alert)
+            await self._recorder.record(event_id, encode_members(members, metadata), promise)
+        except StorageError:
+            self._count(special)
+            raise
+        self._count(special)
+        if special is not None and special.alerts:
+            self._alerts.send(AuditEvent.model_validate(members))
         return event_id
 
     def log(  # noqa: PLR0913 (see log_event)
@@ -213,20 +230,28 @@ class TrailWriter(ABC):
             contains_phi,
             data_classification,
             regulatory_tags,
-            metadata,
+            metadata.get("reason"),
         )
         if not self._ready and not self._begin():
             return ""
         event_id: str = members["event_id"]
         promise = self._promises[members["log_level"]] if durability is None else _promise(durability)
-        alert = self._alert_of(members)
+        special = self._specials.get(members["log_level"]) or self._specials.get(members["event_type"])
         try:
-            self._recorder.record_now(event_id, encode_members(members), promise)
-        finally:
-            self._count(members)
-        if alert is not None:
-            self._alerts.send(alert)
+            self._recorder.record_now(event_id, encode_members(members, metadata), promise)
+        except StorageError:
+            self._count(special)
+            raise
+        self._count(special)
+        if special is not None and special.alerts:
+            self._alerts.send(AuditEvent.model_validate(members))
         return event_id
+
+    def _count(self, special: _Special | None) -> None:
+        with self._counting:
+            self._accepted += 1
+            if special is not None:
+                special.count += 1
 
     # In the words of an application.
 
@@ -308,25 +333,6 @@ class TrailWriter(ABC):
     def alert(self, event: AuditEvent) -> None:
         """Hand an event to the alert handlers, whatever the policy says of it."""
         self._alerts.send(event)
-
-    # Counting, and alerts by the policy.
-
-    def _count(self, members: Mapping[str, Any]) -> None:
-        with self._counting:
-            self._accepted += 1
-            if members["log_level"] in _ERRORS or members["event_type"] == AuditEventType.ERROR_OCCURRED:
-                self._errors += 1
-            elif members["event_type"] in _SECURITY or members["log_level"] == AuditLogLevel.SECURITY:
-                self._security += 1
-
-    def _alert_of(self, members: dict[str, Any]) -> AuditEvent | None:
-        level = members["log_level"]
-        if not (
-            (level == AuditLogLevel.CRITICAL and self._alert_on_errors)
-            or ((level == AuditLogLevel.SECURITY or members["event_type"] in _SECURITY) and self._alert_on_security)
-        ):
-            return None
-        return AuditEvent.model_validate(members)
 
 
 def _promise(durability: Durability) -> Durability:

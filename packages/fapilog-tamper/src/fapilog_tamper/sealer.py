@@ -406,7 +406,7 @@ class SealedLog:
     def health(self) -> Health:
         """Tell whether the log keeps its promises now."""
         if self._opened is None and self._ended == "closed":
-            return Health(ok=False, reason="the log is closed")
+            return Health(ok=False, reason="the log is closed", final=True)
         return self._recent.health()
 
     # The end.

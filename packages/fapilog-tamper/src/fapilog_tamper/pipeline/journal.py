@@ -56,7 +56,7 @@ class Journal:
         self._size = 0
         self._deadline = 0.0
         self._alarm: str | None = None
-        self._late = False
+        self._late: tuple[SealedLog, int] | None = None
         self._ended = False
 
     def is_for(self, options: SinkOptions) -> bool:
@@ -94,36 +94,49 @@ class Journal:
             await self.append_line(event)
             return
         log = self.open()
+        patience = self._patience(log)
         try:
-            await log.append_async(event, timeout=self._patience)
+            await log.append_async(event, timeout=patience)
         except StoreError as error:
-            await self._closed_meanwhile(log, error).append_async(event, timeout=self._patience)
-        self._late = False
+            self._take_note(log, error, patience)
+            await self.open().append_async(event, timeout=self._options.timeout)
+        self._late = None
 
     async def append_line(self, event: Mapping[str, object]) -> bytes:
         """As `append`; return the line."""
         if self._options.rotate_chain and self._log is not None and self._is_full():
             self.rotate()
         log = self.open()
+        patience = self._patience(log)
         try:
-            line = await log.append_line(event, timeout=self._patience)
+            line = await log.append_line(event, timeout=patience)
         except StoreError as error:
-            line = await self._closed_meanwhile(log, error).append_line(event, timeout=self._patience)
-        self._late = False
+            self._take_note(log, error, patience)
+            line = await self.open().append_line(event, timeout=self._options.timeout)
+        self._late = None
         self._size += len(line)
         return line
 
-    @property
-    def _patience(self) -> float:
-        """How long an event waits for the disk: the queue of fapilog fills up behind it."""
-        return _HURRY if self._late else self._options.timeout
+    def _patience(self, log: SealedLog) -> float:
+        """Return how long an event waits for the disk: the queue of fapilog fills up behind it.
 
-    def _closed_meanwhile(self, log: SealedLog, error: StoreError) -> SealedLog:
-        """Return the log that is open now, where another loop or thread closed the one that refused; else raise."""
-        self._late = self._late or bool(error.seqs)
+        Whether the disk answers again is told by the first event that was late, however slow it is: where each sync
+        takes longer than `_HURRY`, no event would else be acknowledged any more.
+        """
+        late = self._late
+        if late is not None and (late[0] is not log or log.is_stored(late[1], self._options.promise)):
+            self._late = late = None
+        return self._options.timeout if late is None else _HURRY
+
+    def _take_note(self, log: SealedLog, error: StoreError, patience: float) -> None:
+        """Raise the error, unless another loop or thread closed the log that refused: then the event is not in it.
+
+        An event that did not wait in full says nothing of the disk.
+        """
+        if error.seqs and patience > _HURRY and self._late is None:
+            self._late = log, error.seqs[0]
         if error.seqs or log is self._log:
             raise error
-        return self.open()
 
     def rotate(self) -> None:
         """Close the open segment, its manifest included; the next event begins another."""
@@ -151,6 +164,7 @@ class Journal:
         """Begin anew in a child that was just forked; the log itself takes care of its own."""
         self._opening = threading.RLock()
         self._users = set()
+        self._late = None
 
     def close(self) -> None:
         """Store and attest everything; the next event opens the log again."""
