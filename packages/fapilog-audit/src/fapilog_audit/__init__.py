@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from fapilog_audit.asgi import AuditMiddleware
     from fapilog_audit.backends import FileStorageBackend, StorageBackend
     from fapilog_audit.checking import AuditChainVerificationResult
     from fapilog_audit.compliance import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         validate_data_handling,
     )
     from fapilog_audit.context import audit_context
+    from fapilog_audit.decorator import audited
     from fapilog_audit.errors import (
         AccessError,
         AuditError,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         StorageError,
     )
     from fapilog_audit.event import AuditEvent
+    from fapilog_audit.handler import AuditHandler
     from fapilog_audit.instances import (
         audit_data_access,
         audit_error,
@@ -50,6 +53,8 @@ if TYPE_CHECKING:
     from fapilog_audit.policy import CompliancePolicy, load_policy
     from fapilog_audit.reading import EventPage, Query
     from fapilog_audit.retention import RetentionItem, retention_plan
+    from fapilog_audit.sink.config import AuditSinkConfig
+    from fapilog_audit.sink.plugin import AuditSink
     from fapilog_audit.trail import AuditTrail
 
 __version__ = "0.1.0"
@@ -61,7 +66,11 @@ __all__ = [
     "AuditError",
     "AuditEvent",
     "AuditEventType",
+    "AuditHandler",
     "AuditLogLevel",
+    "AuditMiddleware",
+    "AuditSink",
+    "AuditSinkConfig",
     "AuditTrail",
     "ComplianceLevel",
     "CompliancePolicy",
@@ -80,6 +89,7 @@ __all__ = [
     "audit_data_access",
     "audit_error",
     "audit_security_event",
+    "audited",
     "emit_compliance_alert",
     "get_audit_trail",
     "load_policy",
@@ -94,6 +104,7 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "asgi": ("AuditMiddleware",),
     "backends": ("FileStorageBackend", "StorageBackend"),
     "checking": ("AuditChainVerificationResult",),
     "compliance": (
@@ -104,8 +115,10 @@ _HOMES: Final = {
         "validate_data_handling",
     ),
     "context": ("audit_context",),
+    "decorator": ("audited",),
     "errors": ("AccessError", "AuditError", "ConfigError", "IntegrityError", "StoppedError", "StorageError"),
     "event": ("AuditEvent",),
+    "handler": ("AuditHandler",),
     "instances": (
         "audit_data_access",
         "audit_error",
@@ -121,6 +134,8 @@ _HOMES: Final = {
     "policy": ("CompliancePolicy", "load_policy"),
     "reading": ("EventPage", "Query"),
     "retention": ("RetentionItem", "retention_plan"),
+    "sink.config": ("AuditSinkConfig",),
+    "sink.plugin": ("AuditSink",),
     "trail": ("AuditTrail",),
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}

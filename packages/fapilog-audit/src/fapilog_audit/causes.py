@@ -6,11 +6,12 @@ Stacks name paths and quote lines of code; whoever wants them in an audit trail 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, Final
 
 from fapilog_audit.kinds import AuditLogLevel
 
-__all__ = ["describe_error", "error_fields", "error_level"]
+__all__ = ["describe_error", "error_fields", "error_level", "error_text"]
 
 _MOST_CAUSES: Final = 5
 _HOST_FIELDS: Final = ("user_id", "session_id", "request_id")
@@ -33,22 +34,31 @@ def describe_error(error: BaseException | Mapping[str, Any] | str) -> dict[str, 
     causes = _causes(error)
     if causes:
         described["causes"] = causes
+    if isinstance(error, BaseExceptionGroup):
+        described["exceptions"] = [_describe(one) for one in error.exceptions[:_MOST_CAUSES]]
     return described
+
+
+def error_text(error: object) -> str:
+    """Return what an error says: its `message`, where it has one, else its text."""
+    message = _get(error, "message")
+    return message if isinstance(message, str) and message else _text(error)
 
 
 def error_fields(error: object) -> dict[str, Any]:
     """Return what the context of a FapilogError says of who and where."""
-    context = getattr(error, "context", None)
+    context = _get(error, "context")
     if not isinstance(error, BaseException) or context is None:
         return {}
-    fields = {name: getattr(context, name, None) for name in _HOST_FIELDS}
-    fields["component"] = getattr(context, "component_name", None) or getattr(context, "plugin_name", None)
+    fields = {name: _get(context, name) for name in _HOST_FIELDS}
+    names = (_get(context, "component_name"), _get(context, "plugin_name"))
+    fields["component"] = next((name for name in names if isinstance(name, str) and name), None)
     return {name: text for name, text in fields.items() if isinstance(text, str) and text}
 
 
 def error_level(error: object) -> AuditLogLevel:
     """Return how grave an error is: what a FapilogError says, else `error`."""
-    severity = _word(getattr(getattr(error, "context", None), "severity", None))
+    severity = _word(_get(_get(error, "context"), "severity"))
     return _LEVELS.get(severity or "", AuditLogLevel.ERROR)
 
 
@@ -57,12 +67,12 @@ def _describe(error: BaseException) -> dict[str, Any]:
     described: dict[str, Any] = {"type": kind.__qualname__, "message": _text(error)}
     if kind.__module__ != "builtins":
         described["module"] = kind.__module__
-    context = getattr(error, "context", None)
+    context = _get(error, "context")
     for name in ("category", "severity", "recovery_strategy", "error_id"):
-        word = _word(getattr(context, name, None))
+        word = _word(_get(context, name))
         if word is not None:
             described[name] = word
-    extra = getattr(context, "metadata", None)
+    extra = _get(context, "metadata")
     if "category" in described and isinstance(extra, Mapping) and extra:
         described["metadata"] = dict(extra)
     return described
@@ -83,7 +93,14 @@ def _cause_of(error: BaseException) -> BaseException | None:
     return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def _text(error: BaseException) -> str:
+def _get(thing: object, name: str) -> object:
+    try:
+        return getattr(thing, name, None)
+    except Exception:  # noqa: BLE001 (a property of an exception that is broken itself)
+        return None
+
+
+def _text(error: object) -> str:
     try:
         return str(error)
     except Exception as broken:  # noqa: BLE001 (the code of an exception that is broken itself; the event must not be lost)
@@ -91,5 +108,5 @@ def _text(error: BaseException) -> str:
 
 
 def _word(value: object) -> str | None:
-    word = getattr(value, "value", value)
+    word = value.value if isinstance(value, Enum) else value
     return word if isinstance(word, str) else None

@@ -6,7 +6,7 @@ for an intact chain only: what could not be checked is not valid, and `error_mes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -68,8 +68,16 @@ def check_event(event: AuditEvent, keyring: Keyring | None) -> bool:
     return line is not None and _says_its_line(event, line) and Verifier(keyring).verify_record(line)
 
 
-def check_chain(events: Iterable[AuditEvent], keyring: Keyring | None) -> AuditChainVerificationResult:
-    """Verify events as a chain, oldest or newest first; those of several streams as a chain each."""
+def check_chain(
+    events: Iterable[AuditEvent], keyring: Keyring | None, *, whole: bool = False
+) -> AuditChainVerificationResult:
+    """Verify events as a chain, oldest or newest first; those of several streams as a chain each.
+
+    Args:
+        events: what `get_events` returned.
+        keyring: the keys that are trusted.
+        whole: they are all that is stored, so what is missing between two of them was removed.
+    """
     given = list(events)
     if not given:
         return AuditChainVerificationResult(valid=False, events_checked=0, error_message="there are no events.")
@@ -86,7 +94,7 @@ def check_chain(events: Iterable[AuditEvent], keyring: Keyring | None) -> AuditC
                 error_message=message,
             )
         streams.setdefault(event.stream or "", []).append(event)
-    results = [_check_stream(stream, found, keyring) for stream, found in streams.items()]
+    results = [_check_stream(stream, found, keyring, whole=whole) for stream, found in streams.items()]
     checked = sum(result.events_checked for result in results)
     worst = next((result for result in results if not result.valid), results[0])
     return AuditChainVerificationResult(
@@ -98,7 +106,9 @@ def check_chain(events: Iterable[AuditEvent], keyring: Keyring | None) -> AuditC
     )
 
 
-def _check_stream(stream: str, events: Sequence[AuditEvent], keyring: Keyring | None) -> AuditChainVerificationResult:
+def _check_stream(
+    stream: str, events: Sequence[AuditEvent], keyring: Keyring | None, *, whole: bool
+) -> AuditChainVerificationResult:
     seqs = [event.sequence_number or 0 for event in events]
     descending = len(seqs) > 1 and seqs[0] > seqs[1]
     ordered = list(reversed(events)) if descending else events
@@ -109,12 +119,38 @@ def _check_stream(stream: str, events: Sequence[AuditEvent], keyring: Keyring | 
         return AuditChainVerificationResult(
             valid=False, events_checked=len(events), first_invalid_sequence=wrong, error_message=message
         )
-    lines: list[bytes] = []
-    for event in ordered:
-        # What stands before the first is not asked for.
-        lines += [] if event is ordered[0] else event.control_lines
-        lines.append(event.sealed_line or b"")
-    return _result(verify_lines(lines, keyring))
+    runs = _runs(ordered)
+    if whole:
+        return _result(verify_lines([line for _, lines in runs for line in lines], keyring))
+    results = [_result(verify_lines(lines, keyring)) for _, lines in runs]
+    checked = sum(result.events_checked for result in results)
+    worst = next((result for result in results if not result.valid), results[0])
+    if not worst.valid or len(runs) == 1:
+        return replace(worst, events_checked=checked)
+    first = runs[1][0]
+    message = (
+        f"undetermined: entries of {stream} right before {first} are not in the list, so its chain cannot be shown; "
+        "give all events, unfiltered. verify_chain_from_storage() tells whether they were removed."
+    )
+    return AuditChainVerificationResult(
+        valid=False, events_checked=checked, first_invalid_sequence=first, error_message=message
+    )
+
+
+def _runs(events: Sequence[AuditEvent]) -> list[tuple[int, list[bytes]]]:
+    """Return the lines that stand without a gap, and the seq of the first event of each such run."""
+    runs: list[tuple[int, list[bytes]]] = []
+    last: int | None = None
+    for event in events:
+        seq = event.sequence_number or 0
+        # What stands before the first event is not asked for.
+        before = () if last is None or seq == last + 1 else event.control_lines
+        if last is None or seq != last + len(before) + 1:
+            runs.append((seq, []))
+            before = ()
+        runs[-1][1].extend((*before, event.sealed_line or b""))
+        last = seq
+    return runs
 
 
 def check_folder(folder: Path, keyring: Keyring | None) -> AuditChainVerificationResult:
@@ -148,7 +184,8 @@ def _first(report: VerifyReport) -> Finding | None:
 def _says_its_line(event: AuditEvent, line: bytes) -> bool:
     """Tell whether nobody changed the event after it was read."""
     try:
-        return AuditEvent.from_line(line).model_dump() == event.model_dump()
+        # A member that was given a value of another type makes pydantic warn.
+        return AuditEvent.from_line(line).model_dump() == event.model_dump(warnings=False)
     except HintedError:
         return False
 

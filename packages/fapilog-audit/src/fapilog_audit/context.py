@@ -80,8 +80,10 @@ def current_context() -> dict[str, Any]:
 
 
 def _add_span(spans: Any, fields: dict[str, Any]) -> None:  # noqa: ANN401 (a module that may not be there)
-    span = spans.get_current_span()
-    if span is spans.INVALID_SPAN:
+    # While another thread imports it, the module is there and its functions are not.
+    get_current_span = getattr(spans, "get_current_span", None)
+    span = None if get_current_span is None else get_current_span()
+    if span is None or span is spans.INVALID_SPAN:
         return
     place = span.get_span_context()
     if place.is_valid:

@@ -13,6 +13,7 @@ import orjson
 
 from fapilog_audit.causes import describe_error, error_fields
 from fapilog_audit.context import current_context
+from fapilog_audit.fitting import fit_members, is_whole
 from fapilog_audit.kinds import AuditEventType, AuditLogLevel, parse_event_type, parse_log_level
 from fapilog_audit.stamp import new_stamp
 from fapilog_tamper.payload import DEFAULT_LIMIT, encode_payload
@@ -33,6 +34,20 @@ _OPTIONS: Final = (
     | orjson.OPT_PASSTHROUGH_DATETIME
 )
 _FLAT: Final = frozenset({str, int, bool, type(None)})
+_SIZED: Final = frozenset({str, list, tuple, dict, set, frozenset})
+_TEXTS: Final = (
+    "component",
+    "operation",
+    "outcome",
+    "actor",
+    "user_id",
+    "session_id",
+    "request_id",
+    "tenant_id",
+    "client_ip",
+    "user_agent",
+    "data_classification",
+)
 _CHANGES: Final = frozenset(
     {
         AuditEventType.CONFIG_CHANGED,
@@ -86,37 +101,45 @@ class EventEncoder:
             members.update(error_fields(error))
             members["error"] = describe_error(error)
         members["event_id"], members["timestamp"] = new_stamp()
-        members["event_type"] = self._types.get(event_type) or self._own_type(event_type)
-        members["log_level"] = self._levels.get(log_level) or str(parse_log_level(log_level).value)
+        try:
+            members["event_type"] = self._types.get(event_type) or self._own_type(event_type)
+            members["log_level"] = self._levels.get(log_level) or str(parse_log_level(log_level).value)
+        except TypeError:
+            # A list, say, which no dict looks up.
+            members["event_type"], members["log_level"] = self._own_type(event_type), str(parse_log_level(log_level))
         members["message"] = message
         members["compliance_level"] = self._framework
         # Written out, the same for each field: a loop over names costs three times as much. A user may be number 0.
-        if component or component == 0:
-            members["component"] = component
-        if operation or operation == 0:
-            members["operation"] = operation
-        if outcome or outcome == 0:
-            members["outcome"] = outcome
-        if actor or actor == 0:
-            members["actor"] = actor
-        if user_id or user_id == 0:
-            members["user_id"] = user_id
-        if session_id or session_id == 0:
-            members["session_id"] = session_id
-        if request_id or request_id == 0:
-            members["request_id"] = request_id
-        if tenant_id or tenant_id == 0:
-            members["tenant_id"] = tenant_id
-        if client_ip or client_ip == 0:
-            members["client_ip"] = client_ip
-        if user_agent or user_agent == 0:
-            members["user_agent"] = user_agent
+        try:
+            if component or component == 0:
+                members["component"] = component
+            if operation or operation == 0:
+                members["operation"] = operation
+            if outcome or outcome == 0:
+                members["outcome"] = outcome
+            if actor or actor == 0:
+                members["actor"] = actor
+            if user_id or user_id == 0:
+                members["user_id"] = user_id
+            if session_id or session_id == 0:
+                members["session_id"] = session_id
+            if request_id or request_id == 0:
+                members["request_id"] = request_id
+            if tenant_id or tenant_id == 0:
+                members["tenant_id"] = tenant_id
+            if client_ip or client_ip == 0:
+                members["client_ip"] = client_ip
+            if user_agent or user_agent == 0:
+                members["user_agent"] = user_agent
+            if data_classification or data_classification == 0:
+                members["data_classification"] = data_classification
+        except Exception:  # noqa: BLE001 (code of a value that cannot say whether it is empty: it is kept)
+            texts = (component, operation, outcome, actor, user_id, session_id, request_id, tenant_id, client_ip)
+            members.update(_given(zip(_TEXTS, (*texts, user_agent, data_classification), strict=True)))
         if contains_pii is not None:
             members["contains_pii"] = contains_pii
         if contains_phi is not None:
             members["contains_phi"] = contains_phi
-        if data_classification or data_classification == 0:
-            members["data_classification"] = data_classification
         if regulatory_tags:
             members["regulatory_tags"] = [regulatory_tags] if isinstance(regulatory_tags, str) else [*regulatory_tags]
         if self._change_control and members["event_type"] in _CHANGES:
@@ -129,11 +152,20 @@ class EventEncoder:
 
 def _mark_change(members: dict[str, Any], reason: object) -> None:
     """Tag a change that says neither why nor by whom: it is recorded all the same."""
-    marks = [] if reason else ["sox_change_control:unexplained"]
-    if not (members.get("user_id") or members.get("actor")):
+    marks = [] if _is_given(reason) else ["sox_change_control:unexplained"]
+    if "user_id" not in members and "actor" not in members:
         marks.append("sox_change_control:anonymous")
     if marks:
         members["regulatory_tags"] = [*members.get("regulatory_tags", ()), *marks]
+
+
+def _given(fields: Iterable[tuple[str, object]]) -> dict[str, object]:
+    return {name: value for name, value in fields if _is_given(value)}
+
+
+def _is_given(value: object) -> bool:
+    """Tell whether a value is neither null nor empty, without running code of its own."""
+    return value is not None and not (type(value) in _SIZED and not value)
 
 
 def encode_members(members: dict[str, Any], metadata: dict[str, Any] | None = None) -> Encoded:
@@ -156,4 +188,5 @@ def encode_members(members: dict[str, Any], metadata: dict[str, Any] | None = No
             payload = b""
         if payload and len(payload) <= DEFAULT_LIMIT:
             return Encoded(payload, members["timestamp"])
-    return Encoded(encode_payload(members), members["timestamp"])
+    payload = encode_payload(members)
+    return Encoded(payload if is_whole(payload, members) else fit_members(members), members["timestamp"])

@@ -159,10 +159,23 @@ class AuditEvent(BaseModel):
         try:
             members = _control(parsed) if "sealed_log" in (parsed := _parse(payload)) else parsed
             event = cls.model_validate(members)
-        except (ValidationError, ValueError, TypeError, RecursionError):
+        except (ValidationError, ValueError, TypeError, ArithmeticError, RecursionError):
+            # A moment before year 1 in UTC is an OverflowError.
             raise NotAnEventError(f"entry {integrity.seq} of {integrity.stream} holds no audit event.") from None
         event._line, event._integrity, event._before = line, integrity, tuple(before)  # noqa: SLF001 (its own)
         return event
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """Return the event of a payload that is not sealed yet, as it will be read back.
+
+        Raises:
+            NotAnEventError: it holds none.
+        """
+        try:
+            return cls.model_validate(_parse(payload))
+        except (ValueError, TypeError, ArithmeticError, RecursionError):
+            raise NotAnEventError("a payload holds no audit event.") from None
 
     @property
     def sealed_line(self) -> bytes | None:
@@ -251,6 +264,8 @@ def _parse(payload: bytes) -> dict[str, Any]:
 
 def _control(parsed: dict[str, Any]) -> dict[str, Any]:
     control = parsed["sealed_log"]
+    if not isinstance(control, dict):
+        raise TypeError
     kind = control.get("kind")
     moment = next((control[name] for name in ("ts", "last_ts") if isinstance(control.get(name), str)), None)
     return {

@@ -1,22 +1,26 @@
 """The trails of a process, by name: one by default, and one a name.
 
 Whoever asks for a trail gets the one that is there. It is made, and started, with the first call; concurrent first
-calls make one. Under pytest-xdist each worker has a default trail of its own, so that tests do not meet in one folder.
+calls make one. Under pytest-xdist each worker has a default trail of its own, so that tests do not meet in one folder;
+with the pytest plugin, trails without a `storage_path` lie in a temporary folder, which it names in the environment.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from fapilog_audit.errors import ConfigError
+from fapilog_audit.errors import ConfigError, StoppedError
 from fapilog_audit.ledger import off_loop
 from fapilog_audit.settings import TrailSettings
 from fapilog_audit.trail import AuditTrail
 from fapilog_tamper.writer.troubles import warn
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from fapilog_audit.event import AuditEvent
     from fapilog_audit.kinds import AuditEventType
     from fapilog_audit.policy import CompliancePolicy
@@ -26,6 +30,7 @@ __all__ = [
     "audit_error",
     "audit_security_event",
     "emit_compliance_alert",
+    "find_audit_trail",
     "get_audit_trail",
     "get_audit_trail_now",
     "log_error",
@@ -36,6 +41,8 @@ __all__ = [
 ]
 
 _BACKENDS: Final = ("backend", "storage_backend")
+_FOLDER: Final = "FAPILOG_AUDIT_TEST_FOLDER"
+"""The environment variable that says what stands in for `audit_logs` in tests."""
 
 _trails: Final[dict[str | None, AuditTrail]] = {}
 _making = threading.RLock()
@@ -57,58 +64,83 @@ async def get_audit_trail(
         settings: further settings of `AuditTrail`.
     """
     given = {"policy": policy, "storage_path": storage_path, **settings}
-    given = {key: value for key, value in given.items() if value is not None}
+    # `max_bytes=None` means something: no limit.
+    given = {key: value for key, value in given.items() if value is not None or key == "max_bytes"}
     trail = _trails.get(name)
-    if trail is None or given:
+    if trail is None or given or not trail.started:
         trail = await off_loop(lambda: _get(name, given))
-    await trail.start()
     return trail
 
 
 def get_audit_trail_now(name: str | None = None) -> AuditTrail:
     """As `get_audit_trail`, for code that is no coroutine."""
-    trail = _get(name, {})
-    trail.start_now()
-    return trail
+    return _get(name, {})
+
+
+def find_audit_trail(name: str | None = None) -> AuditTrail | None:
+    """Return the trail of a name, None where nobody has asked for it yet."""
+    return _trails.get(name)
 
 
 def _get(name: str | None, given: dict[str, Any]) -> AuditTrail:
+    unknown = given.keys() - {*TrailSettings.names(), "policy", *_BACKENDS}
+    if unknown:
+        raise ConfigError(f"a trail has no setting {min(unknown)!r}.", hint="Use those of AuditTrail.")
+    # Held while it starts: a trail that is forgotten in between would run on, and hold its folder.
     with _making:
         trail = _trails.get(name)
-        if trail is None:
-            trail = _trails[name] = _make(name, given)
-        elif given:
+        if trail is not None:
             _warn_of_differences(name, trail, given)
+            trail.start_now()
+            return trail
+        trail = _make(name, given)
+        try:
+            trail.start_now()
+        except BaseException:
+            trail.stop_now()
+            raise
+        _trails[name] = trail
         return trail
 
 
 def _make(name: str | None, given: dict[str, Any]) -> AuditTrail:
-    worker = os.environ.get("PYTEST_XDIST_WORKER")
-    if name is None and worker and not {"storage_path", *_BACKENDS} & given.keys():
-        given = {**given, "storage_path": f"audit_logs/{worker}"}
-    unknown = given.keys() - {*TrailSettings.names(), "policy", *_BACKENDS}
-    if unknown:
-        raise ConfigError(f"a trail has no setting {min(unknown)!r}.", hint="Use those of AuditTrail.")
+    if not {"storage_path", *_BACKENDS} & given.keys():
+        given = {**given, "storage_path": _test_folder(name)}
     return AuditTrail(name=name, **given)
+
+
+def _test_folder(name: str | None) -> Path | None:
+    """Return where a trail lies while tests run, None elsewhere."""
+    folder, worker = os.environ.get(_FOLDER), os.environ.get("PYTEST_XDIST_WORKER")
+    below = worker if name is None else name
+    if folder is not None:
+        return Path(folder, below or "")
+    return Path("audit_logs", worker) if name is None and worker else None
 
 
 def _warn_of_differences(name: str | None, trail: AuditTrail, given: dict[str, Any]) -> None:
     others = ["policy"] if given.get("policy", trail.policy) != trail.policy else []
     others += [key for key in _BACKENDS if given.get(key, trail.given_backend) is not trail.given_backend]
-    others += trail.settings.differences({key: given[key] for key in TrailSettings.names() if key in given})
+    mine = {key: given[key] for key in TrailSettings.names() if key in given}
+    if "storage_path" in mine and Path(mine["storage_path"]).absolute() == trail.storage_path:
+        # The default folder by its name.
+        del mine["storage_path"]
+    others += trail.settings.differences(mine)
     if others:
         what = "the default audit trail" if name is None else f"the audit trail {name}"
-        warn(
-            f"{what} exists, with another {', '.join(others)}; it stays as it is. reset_audit_trail() ends it."
-        )
+        warn(f"{what} exists, with another {', '.join(others)}; it stays as it is. reset_audit_trail() ends it.")
 
 
 async def reset_audit_trail(name: str | None = None) -> None:
     """Stop a trail and forget it, so that the next call makes a new one."""
+    await off_loop(lambda: _reset(name))
+
+
+def _reset(name: str | None) -> None:
     with _making:
         trail = _trails.pop(name, None)
     if trail is not None:
-        await trail.stop()
+        trail.stop_now()
 
 
 async def reset_all_audit_trails() -> None:
@@ -134,8 +166,9 @@ async def audit_error(
     **metadata: Any,  # noqa: ANN401 (see AuditTrail.log_event)
 ) -> str:
     """Record an exception in the trail of a name; as `AuditTrail.log_error`."""
-    trail = await get_audit_trail(name=name)
-    return await trail.log_error(error, operation=operation, component=component, **metadata)
+    return await _record(
+        name, lambda trail: trail.log_error(error, operation=operation, component=component, **metadata)
+    )
 
 
 async def audit_security_event(
@@ -149,9 +182,11 @@ async def audit_security_event(
     **metadata: Any,  # noqa: ANN401 (see AuditTrail.log_event)
 ) -> str:
     """Record a security event in the trail of a name; as `AuditTrail.log_security_event`."""
-    trail = await get_audit_trail(name=name)
-    return await trail.log_security_event(
-        event_type, message, user_id=user_id, client_ip=client_ip, user_agent=user_agent, **metadata
+    return await _record(
+        name,
+        lambda trail: trail.log_security_event(
+            event_type, message, user_id=user_id, client_ip=client_ip, user_agent=user_agent, **metadata
+        ),
     )
 
 
@@ -167,15 +202,17 @@ async def audit_data_access(
     **metadata: Any,  # noqa: ANN401 (see AuditTrail.log_event)
 ) -> str:
     """Record an access to data in the trail of a name; as `AuditTrail.log_data_access`."""
-    trail = await get_audit_trail(name=name)
-    return await trail.log_data_access(
-        resource,
-        operation,
-        user_id=user_id,
-        data_classification=data_classification,
-        contains_pii=contains_pii,
-        contains_phi=contains_phi,
-        **metadata,
+    return await _record(
+        name,
+        lambda trail: trail.log_data_access(
+            resource,
+            operation,
+            user_id=user_id,
+            data_classification=data_classification,
+            contains_pii=contains_pii,
+            contains_phi=contains_phi,
+            **metadata,
+        ),
     )
 
 
@@ -183,6 +220,17 @@ async def emit_compliance_alert(event: AuditEvent, *, name: str | None = None) -
     """Hand an event to the alert handlers of the trail of a name, whatever its policy says."""
     trail = await get_audit_trail(name=name)
     trail.alert(event)
+
+
+async def _record(name: str | None, log: Callable[[AuditTrail], Awaitable[str]]) -> str:
+    while True:
+        trail = await get_audit_trail(name=name)
+        try:
+            return await log(trail)
+        except StoppedError:
+            if _trails.get(name) is trail:
+                raise
+            # It was reset in between, and the event is not recorded: the next trail gets it.
 
 
 log_error = audit_error

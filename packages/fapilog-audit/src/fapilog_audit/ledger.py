@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import Future
 from contextvars import copy_context
 from time import monotonic
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from fapilog_audit.settings import STREAM
 from fapilog_tamper.errors import HintedError, StoreError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from fapilog_audit.settings import TrailSettings
 
-__all__ = ["Ledger", "off_loop"]
+__all__ = ["Ledger", "SharedCall", "off_loop"]
 
 _T = TypeVar("_T")
 
@@ -138,3 +139,42 @@ async def off_loop(work: Callable[[], _T]) -> _T:
     except RuntimeError:
         return work()
     return await future
+
+
+class SharedCall(Generic[_T]):
+    """Work that may wait for a disk, done in a thread for all coroutines, of any loop, that ask for it meanwhile."""
+
+    def __init__(self, work: Callable[[], _T]) -> None:
+        self._work = work
+        self._guard = threading.Lock()
+        self._running: Future[_T] | None = None
+
+    async def __call__(self) -> _T:
+        """Return what the work does, or raise what it raises."""
+        with self._guard:
+            future, mine = self._running, Future[_T]()
+            if future is None:
+                self._running = mine
+        if future is None:
+            future = mine
+            try:
+                threading.Thread(target=self._do, args=(mine,), daemon=True, name="audit trail opening").start()
+            except RuntimeError:
+                # The interpreter is ending, where no thread can be had.
+                self._do(mine)
+        return await asyncio.shield(asyncio.wrap_future(future))
+
+    def _do(self, future: Future[_T]) -> None:
+        try:
+            result = self._work()
+        except BaseException as error:  # noqa: BLE001 (a future gives every exception to whoever waits)
+            self._running = None
+            future.set_exception(error)
+        else:
+            self._running = None
+            future.set_result(result)
+
+    def let_go(self) -> None:
+        """Forget what a thread of the parent does, in a child that was just forked."""
+        self._guard = threading.Lock()
+        self._running = None

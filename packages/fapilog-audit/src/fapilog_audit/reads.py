@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from fapilog_audit.backends.base import ReadableBackend
 from fapilog_audit.checking import AuditChainVerificationResult, check_chain, check_event, check_folder
@@ -31,19 +31,26 @@ if TYPE_CHECKING:
 
 __all__ = ["TrailReader"]
 
+_Events_contra = TypeVar("_Events_contra", contravariant=True)
+_Answer_co = TypeVar("_Answer_co", covariant=True)
+
 _POLL: Final = 0.25
 _PAGE: Final = 1000
 
 
-class _WithKeys:
+class _Check(Protocol[_Events_contra, _Answer_co]):
+    def __call__(self, events: _Events_contra, *, key: object = None, keyring: Keyring | None = None) -> _Answer_co: ...
+
+
+class _WithKeys(Generic[_Events_contra, _Answer_co]):
     """A static method that knows the keys of the trail when it is called on one."""
 
-    def __init__(self, check: Callable[..., Any]) -> None:
+    def __init__(self, check: Callable[[_Events_contra, Keyring | None], _Answer_co]) -> None:
         self._check = check
         self.__doc__ = check.__doc__
 
-    def __get__(self, trail: TrailReader | None, owner: type) -> Callable[..., Any]:
-        def call(events: Any, *, key: object = None, keyring: Keyring | None = None) -> Any:  # noqa: ANN401 (as the check)
+    def __get__(self, trail: TrailReader | None, owner: type) -> _Check[_Events_contra, _Answer_co]:
+        def call(events: _Events_contra, *, key: object = None, keyring: Keyring | None = None) -> _Answer_co:
             if keyring is None:
                 keyring = trail.keyring() if key is None and trail is not None else _ring(key)
             return self._check(events, keyring)
@@ -173,7 +180,7 @@ class TrailReader:
         query = _query({**filters, "limit": None, "include_control": include_control})
         await self._check_role(role, "tail")
         self._require_files("followed")
-        await self._audit_read("tail", role, query, 0)
+        own = await self._audit_read("tail", role, query, 0)
         follower = await off_loop(
             lambda: Follower(self._folder, from_end=not from_start, include_control=include_control)
         )
@@ -181,7 +188,7 @@ class TrailReader:
         while True:
             events = await off_loop(follower.poll)
             for event in events:
-                if matcher.wants_event(event):
+                if event.event_id != own and matcher.wants_event(event):
                     yield event
             if not events:
                 await asyncio.sleep(_POLL)
@@ -229,6 +236,7 @@ class TrailReader:
         policy = self._policy
         if role is None:
             if policy.hipaa_minimum_necessary:
+                await self._audit_read(what, None, None, 0, outcome="denied")
                 raise AccessError(f"{what} names no role, and hipaa_minimum_necessary is on.")
             return
         if role not in policy.audit_access_roles:
@@ -238,16 +246,16 @@ class TrailReader:
 
     async def _audit_read(  # noqa: PLR0917 (said at each call)
         self, what: str, role: str | None, query: Query | None, found: int, outcome: str = "success", wanted: str = ""
-    ) -> None:
-        """Write that somebody has read, behind the read: it is never in its own result."""
+    ) -> str | None:
+        """Write that somebody has read, behind the read: it is never in its own result. Return the event's id."""
         if role is None and not self._policy.audit_reads:
-            return
+            return None
         asked = {} if query is None else _asked(query)
         if wanted:
             asked["event_id"] = wanted
-        await self._log_read(what, role, outcome, {"query": asked, "found": found})
+        return await self._log_read(what, role, outcome, {"query": asked, "found": found})
 
-    async def _log_read(self, what: str, role: str | None, outcome: str, facts: dict[str, Any]) -> None:
+    async def _log_read(self, what: str, role: str | None, outcome: str, facts: dict[str, Any]) -> str:
         raise NotImplementedError
 
     # Verification.
@@ -278,7 +286,7 @@ class TrailReader:
             cursor = page.cursor
             if cursor is None or not page:
                 break
-        return await off_loop(lambda: check_chain(events, self.keyring()))
+        return await off_loop(lambda: check_chain(events, self.keyring(), whole=True))
 
 
 def _ring(key: object) -> Keyring | None:

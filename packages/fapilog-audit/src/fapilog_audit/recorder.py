@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from fapilog_audit.backlog import Backlog, Waiting
 from fapilog_audit.delivery import Delivery
 from fapilog_audit.errors import StoppedError, StorageError
-from fapilog_audit.ledger import Ledger, off_loop
+from fapilog_audit.ledger import Ledger, SharedCall
 from fapilog_tamper.errors import FullError, HintedError, StoreError
 from fapilog_tamper.layout import STATE_FOLDER
 from fapilog_tamper.writer import exits
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fapilog_tamper.sealer import Receipt, SealedLog
     from fapilog_tamper.stamps import Encoded
     from fapilog_tamper.writer.promise import Durability
+    from fapilog_tamper.writer.waiting import LoopGate
 
 __all__ = ["Recorder"]
 
@@ -108,12 +109,14 @@ class Recorder:
         self._refused = 0
         self._unseen: deque[tuple[SealedLog, int, str]] = deque()
         self._counting = threading.Lock()
+        self._opening = SharedCall(self.open)
         self._stopped = False
 
     def let_go(self) -> None:
         """Begin anew in a child that was just forked."""
         self._counting = threading.Lock()
         self._unseen.clear()
+        self._opening.let_go()
         self.ledger.let_go()
         self._backlog.let_go()
         if self._delivery is not None:
@@ -121,7 +124,7 @@ class Recorder:
 
     # Recording.
 
-    async def record(self, event_id: str, encoded: Encoded, promise: Durability) -> None:
+    async def record(self, event_id: str, encoded: Encoded, promise: Durability, gate: LoopGate | None) -> None:
         """Store an event; return when its promise is kept, or as the policy has it.
 
         Raises:
@@ -134,12 +137,12 @@ class Recorder:
                 await self._queue(Waiting(event_id, encoded, promise)).over_async()
                 return
             try:
-                log = await off_loop(self.open)
+                log = await self._opening()
             except HintedError as error:
                 await self._refuse(Waiting(event_id, encoded, promise), error).over_async()
                 return
         try:
-            receipt = await log.append_async(encoded, durability=promise)
+            receipt = await log.append_async(encoded, durability=promise, gate=gate)
         except HintedError as error:
             await self._refuse(Waiting(event_id, encoded, promise), error, log).over_async()
             return

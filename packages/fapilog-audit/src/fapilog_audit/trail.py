@@ -134,6 +134,11 @@ class AuditTrail(TrailReader, TrailWriter):
         return self.settings.folder
 
     @property
+    def started(self) -> bool:
+        """Whether it was started, and not stopped since."""
+        return self._started
+
+    @property
     def name(self) -> str | None:
         """What the trail is called."""
         return self.settings.name
@@ -176,10 +181,12 @@ class AuditTrail(TrailReader, TrailWriter):
             warn(f"audit trail {self.settings.folder}: it cannot be opened, and is tried again: {error}")
 
     def _begin(self) -> bool:
-        if self._stopped:
-            raise StoppedError("the audit trail was stopped.")
-        self.start_now()
-        return self._ready
+        # Held, for who stops the trail in between would have it started again.
+        with self._life:
+            if self._stopped:
+                raise StoppedError("the audit trail was stopped.")
+            self.start_now()
+            return self._ready
 
     def _validate(self) -> None:
         if not self.policy.enabled:
@@ -287,11 +294,11 @@ class AuditTrail(TrailReader, TrailWriter):
             },
         }
 
-    async def _log_read(self, what: str, role: str | None, outcome: str, facts: dict[str, Any]) -> None:
+    async def _log_read(self, what: str, role: str | None, outcome: str, facts: dict[str, Any]) -> str:
         told = f"The audit trail was read: {what}"
         if role is not None:
             facts["role"] = role
-        await self.log_event(
+        return await self.log_event(
             AuditEventType.AUDIT_LOG_ACCESS, told, component=_COMPONENT, operation=what, outcome=outcome, **facts
         )
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from fapilog_audit.alerts import AlertDelivery, log_alert
-from fapilog_audit.causes import describe_error, error_level
+from fapilog_audit.causes import error_level, error_text
 from fapilog_audit.encode import EventEncoder, encode_members
 from fapilog_audit.errors import ConfigError, StorageError
 from fapilog_audit.event import AuditEvent
 from fapilog_audit.kinds import AuditEventType, AuditLogLevel
-from fapilog_audit.ledger import off_loop
+from fapilog_audit.ledger import SharedCall
 from fapilog_audit.recorder import Recorder
 from fapilog_tamper.writer.promise import Durability
 
@@ -81,6 +81,7 @@ class TrailWriter(ABC):
         critical = _Special(alerts=policy.real_time_alerts and policy.alert_on_critical_errors)
         security = _Special(alerts=policy.real_time_alerts and policy.alert_on_security_events)
         error = _Special(alerts=False)
+        self._beginning = SharedCall(self._begin)
         self._counting = threading.Lock()
         self._accepted = 0
         self._specials: dict[str, _Special] = {
@@ -150,6 +151,12 @@ class TrailWriter(ABC):
             StorageError: it is not stored, and the policy says `raise`.
             StoppedError: the trail was stopped.
         """
+        if not self._ready and not await self._beginning():
+            return ""
+        log = self._recorder.ledger.log
+        gate = None if log is None else log.gate()
+        if gate is not None and gate.must_turn():
+            await gate.turn()
         members = self._encoder.members(
             event_type,
             message,
@@ -171,19 +178,18 @@ class TrailWriter(ABC):
             regulatory_tags,
             metadata.get("reason"),
         )
-        if not self._ready and not await off_loop(self._begin):
-            return ""
         event_id: str = members["event_id"]
         promise = self._promises[members["log_level"]] if durability is None else _promise(durability)
         special = self._specials.get(members["log_level"]) or self._specials.get(members["event_type"])
+        encoded = encode_members(members, metadata)
         try:
-            await self._recorder.record(event_id, encode_members(members, metadata), promise)
+            await self._recorder.record(event_id, encoded, promise, gate)
         except StorageError:
             self._count(special)
             raise
         self._count(special)
         if special is not None and special.alerts:
-            self._alerts.send(AuditEvent.model_validate(members))
+            self._alerts.send(AuditEvent.from_payload(encoded.payload))
         return event_id
 
     def log(  # noqa: PLR0913 (see log_event)
@@ -211,6 +217,8 @@ class TrailWriter(ABC):
         **metadata: Any,  # noqa: ANN401 (see log_event)
     ) -> str:
         """As `log_event`, for code that is no coroutine; may wait for the disk."""
+        if not self._ready and not self._begin():
+            return ""
         members = self._encoder.members(
             event_type,
             message,
@@ -232,19 +240,18 @@ class TrailWriter(ABC):
             regulatory_tags,
             metadata.get("reason"),
         )
-        if not self._ready and not self._begin():
-            return ""
         event_id: str = members["event_id"]
         promise = self._promises[members["log_level"]] if durability is None else _promise(durability)
         special = self._specials.get(members["log_level"]) or self._specials.get(members["event_type"])
+        encoded = encode_members(members, metadata)
         try:
-            self._recorder.record_now(event_id, encode_members(members, metadata), promise)
+            self._recorder.record_now(event_id, encoded, promise)
         except StorageError:
             self._count(special)
             raise
         self._count(special)
         if special is not None and special.alerts:
-            self._alerts.send(AuditEvent.model_validate(members))
+            self._alerts.send(AuditEvent.from_payload(encoded.payload))
         return event_id
 
     def _count(self, special: _Special | None) -> None:
@@ -267,7 +274,7 @@ class TrailWriter(ABC):
         where = {"operation": operation, "component": component}
         return await self.log_event(
             AuditEventType.ERROR_OCCURRED,
-            f"Error occurred: {getattr(error, 'message', None) or describe_error(error)['message']}",
+            f"Error occurred: {error_text(error)}",
             **{"log_level": error_level(error), "error": error, **metadata, **where},
         )
 
@@ -344,6 +351,13 @@ def _promise(durability: Durability) -> Durability:
 def _differing(before: object, after: object) -> tuple[object, object]:
     if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
         return before, after
-    names = [name for name in {**before, **after} if before.get(name, _NONE) != after.get(name, _NONE)]
+    names = [name for name in {**before, **after} if _differ(before.get(name, _NONE), after.get(name, _NONE))]
     kept = [{name: one[name] for name in names if name in one} for one in (before, after)]
     return kept[0], kept[1]
+
+
+def _differ(one: object, other: object) -> bool:
+    try:
+        return bool(one != other)
+    except Exception:  # noqa: BLE001 (code of a value that cannot be compared; an array has no truth)
+        return True

@@ -29,7 +29,7 @@ from fapilog_tamper.writer.nesting import nested_error
 from fapilog_tamper.writer.promise import Durability, Promise, Receipt, broken_promise, parse_promise
 from fapilog_tamper.writer.stats import Health, Stats
 from fapilog_tamper.writer.troubles import warn
-from fapilog_tamper.writer.waiting import TURN, LoopGate
+from fapilog_tamper.writer.waiting import LoopGate
 
 if TYPE_CHECKING:
     import os
@@ -247,12 +247,21 @@ class SealedLog:
         *,
         durability: Durability | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 (the event stays accepted: a cancelled call would not say so)
+        gate: LoopGate | None = None,
     ) -> Receipt:
         """Seal an event and return when the promise is kept; as `append`, for coroutines of any event loop.
 
         A cancelled call may or may not have appended: what was accepted stays.
+
+        Args:
+            event: as for `append`.
+            durability: as for `append`.
+            timeout: as for `append`.
+            gate: that of the log, where the caller has asked it already: `if gate.must_turn(): await gate.turn()`.
+                Whoever has work to do before the append asks first, so that a burst of callers does not do all of it in
+                one pass of the loop.
         """
-        opened, item = await self._append_async(event, durability, timeout, mac=False)
+        opened, item = await self._append_async(event, durability, timeout, gate, mac=False)
         return _new_receipt(Receipt, (opened.stream, item[0], item[1]))
 
     async def append_line(
@@ -266,7 +275,7 @@ class SealedLog:
 
         In a keyed stream it carries a mac of its own, so that whoever gets it can verify it alone.
         """
-        _, item = await self._append_async(event, durability, timeout, mac=True)
+        _, item = await self._append_async(event, durability, timeout, None, mac=True)
         return item[2]
 
     async def _append_async(
@@ -274,15 +283,17 @@ class SealedLog:
         event: Mapping[str, object] | bytes | Encoded,
         durability: Durability | None,
         timeout: float | None,  # noqa: ASYNC109 (see append_async)
+        gate: LoopGate | None,
         *,
         mac: bool,
     ) -> tuple[OpenStream, Item]:
         promise = self._promise if durability is None else parse_promise(durability)
         if timeout is not None:
             check_timeout(timeout)
-        gate = self._gate()
-        if gate.must_turn():
-            await TURN
+        if gate is None:
+            gate = self.gate()
+            if gate.must_turn():
+                await gate.turn()
         payload, stamp = encode_event(event, self._limit)
         opened = self._opened or self._reopen()
         engine = opened.engine
@@ -296,7 +307,8 @@ class SealedLog:
                 self._wait(opened, item[0], wanted, timeout, hasty=self._hasty)
         return opened, item
 
-    def _gate(self) -> LoopGate:
+    def gate(self) -> LoopGate:
+        """Return the pace of the running event loop, to ask before an event is made: see `append_async`."""
         loop = asyncio.get_running_loop()
         gate = self._gates.get(loop)
         if gate is None:

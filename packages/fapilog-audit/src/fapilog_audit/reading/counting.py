@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from fapilog_audit.kinds import AuditLogLevel
 from fapilog_audit.reading.folder import find_streams
-from fapilog_audit.reading.matching import CONTROL_MARK, Matcher, all_lines
+from fapilog_audit.reading.matching import Matcher, all_lines
 from fapilog_audit.reading.moments import moment_of
 from fapilog_audit.reading.pieces import forwards
 from fapilog_audit.reading.query import Query
@@ -74,8 +74,7 @@ def _count_lines(segment: Segment, reader: SegmentReader) -> int:
         for piece in forwards(source):
             data = piece.data
             lines = data.count(b"\n")
-            plain = reader.ceiling is None and CONTROL_MARK not in data
-            if plain and all(data.count(mark) == lines for mark in _ONE_EACH):
+            if reader.ceiling is None and all(data.count(mark) == lines for mark in _ONE_EACH):
                 count += lines
             else:
                 found = (reader.found(piece, span) for span in all_lines(data))

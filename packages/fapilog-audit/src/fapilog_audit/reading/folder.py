@@ -113,7 +113,7 @@ class Segment:
             status = (self.folder / self.name).lstat()
         except OSError:
             return None
-        return status.st_ino, status.st_size
+        return (status.st_ino, status.st_size) if stat.S_ISREG(status.st_mode) else None
 
     def stored_bytes(self) -> int:
         """Return the bytes that it takes on the disk."""

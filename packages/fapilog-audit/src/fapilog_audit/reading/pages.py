@@ -14,7 +14,7 @@ from fapilog_audit.reading.scan import end_of, read_stream
 from fapilog_tamper.errors import FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from fapilog_audit.reading.query import Query
@@ -62,8 +62,13 @@ def read_events(folder: Path, query: Query) -> EventPage:
     return page
 
 
-def iter_events(folder: Path, query: Query) -> Iterator[AuditEvent]:
+def iter_events(folder: Path, query: Query, *, unreadable: Callable[[], object] | None = None) -> Iterator[AuditEvent]:
     """Yield the events that `read_events` returns, each as it is found; `query.limit` counts here, too.
+
+    Args:
+        folder: the folder of a sealed log.
+        query: which events.
+        unreadable: called for each line on the way that holds no event.
 
     Raises:
         ConfigError: the folder, or a segment in it, cannot be read.
@@ -78,6 +83,8 @@ def iter_events(folder: Path, query: Query) -> Iterator[AuditEvent]:
             if event is not None:
                 left = None if left is None else left - 1
                 yield event
+            elif unreadable is not None and found[1].is_line:
+                unreadable()
 
 
 @contextmanager

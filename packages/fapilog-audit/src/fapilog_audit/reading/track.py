@@ -81,8 +81,9 @@ class Track:
     def _index(self, segments: Sequence[Segment]) -> int:
         if self._name is None:
             return self._first_index(segments)
-        for index, segment in enumerate(segments):
-            if segment.name == self._name:
+        # It mostly is the last.
+        for index in range(len(segments) - 1, -1, -1):
+            if segments[index].name == self._name:
                 return index
         # It was taken away: those behind it are next.
         return sum(segment.comes_before(self._name) for segment in segments)
@@ -106,11 +107,8 @@ class Track:
     def _read_segment(self, segment: Segment, events: list[AuditEvent], limit: int, *, closed: bool) -> bool:
         """Read on in a segment; tell whether its end was reached, be it for now."""
         mark = segment.mark()
-        if self._waiting and not closed and mark == self._mark:
+        if self._waiting and mark == self._mark:
             return True
-        if self._mark is not None and mark is not None and (mark[0] != self._mark[0] or mark[1] < self._offset):
-            # Another file of this name, or one that was cut: what was read of it is known by its seq.
-            self._offset = 0
         self._mark, self._waiting = mark, False
         with segment.open() as source:
             if source is not None and not self._read_source(source, events, limit, closed=closed):
@@ -120,7 +118,7 @@ class Track:
 
     def _read_source(self, source: Source, events: list[AuditEvent], limit: int, *, closed: bool) -> bool:
         if source.packing == "plain" and self._offset and _byte_before(source, self._offset) != b"\n":
-            # It was cut and written anew.
+            # It was cut, or is another file: what was read of it is known by its seq.
             self._offset = 0
         for piece in forwards(source, start=self._offset, torn=closed):
             if not piece.data:

@@ -18,10 +18,16 @@ from fapilog_tamper.writer.promise import Promise
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["TURN", "LoopGate", "Waiters"]
+__all__ = ["LoopGate", "Waiters"]
 
 _PASS: Final = 0.0005
 """Seconds that appends may take of one pass of an event loop before further ones let others go first."""
+
+_LONGEST: Final = 0.002
+"""Seconds of one pass after which no append begins: a thousand tasks that are woken at once take several passes."""
+
+_AWAKE: Final = 256
+"""How many callers look for their turn in each pass; a thousand would take the pass for that alone, so others sleep."""
 
 
 class _Turn:
@@ -31,7 +37,7 @@ class _Turn:
         yield
 
 
-TURN: Final = _Turn()
+_TURN: Final = _Turn()
 
 
 class Progress(Protocol):
@@ -125,6 +131,8 @@ class LoopGate:
         self._begun: float | None = None
         self._turns = 0
         self._crowded = False
+        self._numbers = self._gone = self._put_off = 0
+        self._sleepers: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     def must_turn(self) -> bool:
         """Tell whether an append must let others go first: an `await` that never suspends starves its loop.
@@ -141,6 +149,47 @@ class LoopGate:
             return False
         self._turns += 1
         return True
+
+    async def turn(self) -> None:
+        """Let others go first, and come back in a pass that has time left."""
+        number = self._numbers
+        self._numbers += 1
+        try:
+            if number - self._gone >= _AWAKE:
+                sleeper = self.loop.create_future()
+                self._sleepers.append((number, sleeper))
+                await sleeper
+            else:
+                await _TURN
+            if self._put_off or self._is_spent():
+                await self._come_back()
+        finally:
+            self._gone += 1
+            while self._sleepers and self._sleepers[0][0] - self._gone < _AWAKE:
+                sleeper = self._sleepers.popleft()[1]
+                if not sleeper.done():
+                    sleeper.set_result(None)
+
+    async def _come_back(self) -> None:
+        """Wait for a pass that has time left, behind all who wait for one already.
+
+        Those who went in a pass are in front of those who did not in the next: without this they would go for ever.
+        """
+        self._put_off += 1
+        try:
+            await _TURN
+            while self._is_spent():
+                await _TURN
+        finally:
+            self._put_off -= 1
+
+    def _is_spent(self) -> bool:
+        now = time.perf_counter()
+        if self._begun is None:
+            self._begun = now
+            self.loop.call_soon(self._next_pass)
+            return False
+        return now - self._begun >= _LONGEST
 
     def _next_pass(self) -> None:
         self._begun = None
