@@ -13,9 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [
     "README.md",
+    "packages/fapilog-audit/README.md",
     "packages/fapilog-tamper/README.md",
     "docs/how-to/seal-a-fapilog-service.md",
+    "docs/reference/audit-trail.md",
     "docs/reference/cli.md",
+    "docs/reference/policy.md",
     "docs/reference/writing.md",
 ]
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 from fapilog_audit.encode import encode_members
+from fapilog_audit.errors import StoppedError
+from fapilog_audit.futures import tell
 from fapilog_audit.stamp import new_stamp
 from fapilog_tamper.errors import HintedError, StoreError
 from fapilog_tamper.writer.troubles import warn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fapilog_audit.ledger import Ledger
     from fapilog_tamper.sealer import SealedLog
     from fapilog_tamper.stamps import Encoded
@@ -78,8 +81,17 @@ class _Losses:
 class Backlog:
     """The queue of one trail. Any thread may call it."""
 
-    def __init__(self, ledger: Ledger, *, label: str, max_bytes: int, framework: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        unseen_of: Callable[[SealedLog], frozenset[int]],
+        *,
+        label: str,
+        max_bytes: int,
+        framework: str,
+    ) -> None:
         self._ledger = ledger
+        self._unseen_of = unseen_of
         self._label = label
         self._max_bytes = max_bytes
         self._framework = framework
@@ -96,7 +108,8 @@ class Backlog:
         self._queue.clear()
         self._untold = None
         self._bytes = 0
-        self._changed = threading.Condition(threading.Lock())
+        # Reentrant: a signal handler may log while its thread is in here.
+        self._changed = threading.Condition(threading.RLock())
         self._attempting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._failing = False
@@ -158,7 +171,7 @@ class Backlog:
             # The interpreter is ending; the exit hook of the trail drains.
             self._failing = True
             for waiting in self._queue:
-                _tell(waiting.attempted)
+                tell(waiting.attempted)
             return
         self._thread = thread
 
@@ -199,10 +212,13 @@ class Backlog:
             self._bytes = 0
             self._changed.notify_all()
         left = [one for one in queue if one.log is None or one.log is not log or one.seq in lost]
+        for waiting in queue:
+            if waiting not in left:
+                tell(waiting.stored)
         self.lost += len(left)
         for waiting in queue:
-            _tell(waiting.attempted)
-            _tell(waiting.stored)
+            tell(waiting.attempted)
+            tell(waiting.stored, StoppedError("the trail was stopped before the event could be stored."))
         return [waiting.event_id for waiting in left]
 
     # One attempt.
@@ -225,7 +241,7 @@ class Backlog:
         with self._changed:
             self._failing = True
             for waiting in self._queue:
-                _tell(waiting.attempted)
+                tell(waiting.attempted)
 
     def _store(self, waiting: Waiting) -> bool:
         try:
@@ -235,7 +251,7 @@ class Backlog:
         health = log.health()
         if health.final:
             self._give_up(log)
-            return self._store(waiting)
+            return False
         if waiting.log is not None and waiting.log is not log:
             # The log that had sealed it was given up, here or by another thread: it stored the entry or lost it.
             if waiting.seq not in self._lost_of.get(waiting.log, frozenset()):
@@ -262,16 +278,25 @@ class Backlog:
         return True
 
     def _give_up(self, log: SealedLog) -> None:
-        self._lost_of[log] = self._ledger.give_up(log)
+        lost = self._lost_of[log] = self._ledger.give_up(log)
+        unseen = self._unseen_of(log) & lost
+        if unseen:
+            # Nobody waited for these, and nobody has them any more.
+            now = new_stamp()[1]
+            with self._changed:
+                self.lost += len(unseen)
+                self._untold = _joined(_Losses(len(unseen), now, now), self._untold)
+            warn(f"audit trail {self._label}: {len(unseen)} events that were only accepted are lost with their log.")
 
     def _done(self, waiting: Waiting) -> None:
         with self._changed:
-            self._queue.popleft()
-            self._bytes -= len(waiting.encoded.payload)
+            if self._queue and self._queue[0] is waiting:
+                self._queue.popleft()
+                self._bytes -= len(waiting.encoded.payload)
             self._failing = False
             self._changed.notify_all()
-        _tell(waiting.stored)
-        _tell(waiting.attempted)
+        tell(waiting.stored)
+        tell(waiting.attempted)
 
     def _tell_of_losses(self) -> bool:
         """Put on record how many events were lost, before anything else is stored."""
@@ -303,9 +328,3 @@ class Backlog:
 
 def _joined(earlier: _Losses, later: _Losses | None) -> _Losses:
     return earlier if later is None else earlier.and_later(later.count, later.last)
-
-
-def _tell(future: Future[None]) -> None:
-    # Two threads may do it at once.
-    with suppress(InvalidStateError):
-        future.set_result(None)

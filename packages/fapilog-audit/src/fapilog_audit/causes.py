@@ -29,7 +29,7 @@ def describe_error(error: BaseException | Mapping[str, Any] | str) -> dict[str, 
     if isinstance(error, Mapping):
         return dict(error)
     if not isinstance(error, BaseException):
-        return {"message": error}
+        return {} if type(error) is str and not error else {"message": error}
     described = _describe(error)
     causes = _causes(error)
     if causes:

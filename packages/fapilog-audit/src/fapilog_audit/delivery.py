@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from fapilog_audit.errors import StoppedError
+from fapilog_audit.futures import tell
 from fapilog_audit.reading import Follower
 from fapilog_tamper.errors import FormatError
 from fapilog_tamper.layout import (
@@ -121,8 +123,8 @@ class Delivery:
             if not done:
                 self._tickets.append(ticket)
         if done:
-            _tell(ticket.attempted)
-            _tell(ticket.delivered)
+            tell(ticket.attempted)
+            tell(ticket.delivered)
         self.wake()
         return ticket
 
@@ -216,7 +218,7 @@ class Delivery:
         with self._guard:
             tickets = list(self._tickets)
         for ticket in tickets:
-            _tell(ticket.attempted)
+            tell(ticket.attempted)
         if first:
             warn(f"audit trail {self._label}: {self.trouble}; they are kept in the outbox and offered again.")
 
@@ -228,9 +230,9 @@ class Delivery:
                 self._tickets = [ticket for ticket in self._tickets if ticket.seq > seq]
             flushed = not any(ticket.flush for ticket in reached) or await self._flush()
             for ticket in reached:
-                _tell(ticket.attempted)
+                tell(ticket.attempted)
                 if flushed or not ticket.flush:
-                    _tell(ticket.delivered)
+                    tell(ticket.delivered)
         if seq - self._marked.get(stream, 0) >= _MARK_EVENTS:
             await self._keep_mark(now=True)
 
@@ -250,7 +252,8 @@ class Delivery:
         with self._guard:
             tickets, self._tickets = self._tickets, []
         for ticket in tickets:
-            _tell(ticket.attempted)
+            tell(ticket.attempted)
+            tell(ticket.delivered, StoppedError("the trail was stopped before the backend took the event."))
 
     async def _finish(self, what: str, call: Callable[[], Awaitable[object]]) -> bool:
         try:
@@ -330,9 +333,3 @@ def _streams_of(names: list[str]) -> set[str]:
 
 def _mark_name(stream: str) -> str:
     return f"{percent_encode(stream)}.delivered"
-
-
-def _tell(future: Future[None]) -> None:
-    # Two threads may do it at once.
-    with suppress(InvalidStateError):
-        future.set_result(None)

@@ -99,7 +99,9 @@ class EventEncoder:
         members = current_context()
         if error is not None:
             members.update(error_fields(error))
-            members["error"] = describe_error(error)
+            described = describe_error(error)
+            if described:
+                members["error"] = described
         members["event_id"], members["timestamp"] = new_stamp()
         try:
             members["event_type"] = self._types.get(event_type) or self._own_type(event_type)
@@ -107,7 +109,7 @@ class EventEncoder:
         except TypeError:
             # A list, say, which no dict looks up.
             members["event_type"], members["log_level"] = self._own_type(event_type), str(parse_log_level(log_level))
-        members["message"] = message
+        members["message"] = "" if message is None else message
         members["compliance_level"] = self._framework
         # Written out, the same for each field: a loop over names costs three times as much. A user may be number 0.
         try:

@@ -34,6 +34,8 @@ __all__ = ["CONTROL_PREFIX", "AuditEvent", "NotAnEventError"]
 
 _Word = TypeVar("_Word")
 
+_DIGITS: Final = 4000
+
 _TEXTS: Final = (
     "event_id",
     "message",
@@ -255,8 +257,8 @@ def _parse(payload: bytes) -> dict[str, Any]:
     try:
         parsed = orjson.loads(payload)
     except ValueError:
-        # JSON that orjson refuses: lone surrogates, very long numbers.
-        parsed = json.loads(payload)
+        # JSON that orjson refuses: lone surrogates, and numbers so long that they stay text.
+        parsed = json.loads(payload, parse_int=lambda digits: int(digits) if len(digits) <= _DIGITS else digits)
     if not isinstance(parsed, dict):
         raise TypeError
     return parsed

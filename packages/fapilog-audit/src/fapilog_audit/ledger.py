@@ -13,6 +13,7 @@ from contextvars import copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from fapilog_audit.errors import StoppedError
 from fapilog_audit.settings import STREAM
 from fapilog_tamper.errors import HintedError, StoreError
 from fapilog_tamper.sealer import SealedLog
@@ -51,6 +52,7 @@ class Ledger:
         self._before_opening = before_opening
         self._opening = threading.RLock()
         self._failed: tuple[float, HintedError] | None = None
+        self._closed = False
         self.log: SealedLog | None = None
         """The open log; None while there is none."""
 
@@ -73,6 +75,8 @@ class Ledger:
         with self._opening:
             if self.log is not None:
                 return self.log
+            if self._closed:
+                raise StoppedError("the trail was stopped.")
             if self._failed is not None and not now and monotonic() - self._failed[0] < _AGAIN:
                 raise self._failed[1]
             try:
@@ -82,8 +86,16 @@ class Ledger:
                 self._failed = (monotonic(), error)
                 raise
             self._failed = None
+            if self._closed:
+                # Somebody had no time to wait for this.
+                log.close(_GIVE_UP)
+                raise StoppedError("the trail was stopped.")
             self.log = log
             return log
+
+    def allow_opening(self) -> None:
+        """Have the log opened again, after it was closed."""
+        self._closed = False
 
     def give_up(self, log: SealedLog) -> frozenset[int]:
         """Close a log that takes nothing more; return the seqs of entries that it did not store."""
@@ -97,14 +109,19 @@ class Ledger:
         return frozenset()
 
     def close(self, timeout: float) -> None:
-        """Store, sync and attest everything.
+        """Store, sync and attest everything; it is not opened again until that is allowed.
 
         Raises:
             StoreError: that did not work in time.
         """
-        with self._opening:
+        self._closed = True
+        if not self._opening.acquire(timeout=timeout):
+            raise StoreError(f"the log in {self._folder} is still being opened.")
+        try:
             log, self.log = self.log, None
             self._failed = None
+        finally:
+            self._opening.release()
         if log is not None:
             log.close(timeout)
 

@@ -95,7 +95,7 @@ class Recorder:
     ) -> None:
         self._settings = settings
         self._on_failure = on_failure
-        self._label = str(settings.folder)
+        self._label = str(settings.folder) if backend is None else type(backend).__name__
         self._delivery: Delivery | None = None
         if backend is None:
             self.ledger = Ledger(settings, settings.folder, before_opening=before_opening)
@@ -104,7 +104,11 @@ class Recorder:
             self.ledger = Ledger(settings, state / "outbox", state=state, before_opening=before_opening)
             self._delivery = Delivery(backend, state / "outbox", state, label=self._label)
         self._backlog = Backlog(
-            self.ledger, label=self._label, max_bytes=settings.max_buffer_bytes, framework=framework
+            self.ledger,
+            self._unseen_of,
+            label=self._label,
+            max_bytes=settings.max_buffer_bytes,
+            framework=framework,
         )
         self._refused = 0
         self._unseen: deque[tuple[SealedLog, int, str]] = deque()
@@ -251,6 +255,9 @@ class Recorder:
 
         return _Wait(ticket.attempted, self._settings.timeout, check)
 
+    def _unseen_of(self, log: SealedLog) -> frozenset[int]:
+        return frozenset(seq for of, seq, _ in list(self._unseen) if of is log)
+
     def _require_running(self) -> None:
         if self._stopped:
             raise StoppedError("the trail was stopped.")
@@ -325,6 +332,7 @@ class Recorder:
     def begin_again(self) -> None:
         """Take events again, after a stop."""
         self._stopped = False
+        self.ledger.allow_opening()
         self._backlog.let_go()
 
     def _left(self, log: SealedLog | None, lost: frozenset[int]) -> list[str]:

@@ -14,6 +14,7 @@ import threading
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
+from weakref import WeakSet
 
 from fapilog_audit.backends.base import StorageBackend
 from fapilog_audit.backends.file import FileStorageBackend
@@ -42,6 +43,7 @@ __all__ = ["AuditTrail"]
 
 _STOP: Final = 5.0
 _COMPONENT: Final = "fapilog_audit"
+_TRAILS: Final[WeakSet[AuditTrail]] = WeakSet()
 
 
 class AuditTrail(TrailReader, TrailWriter):
@@ -125,6 +127,12 @@ class AuditTrail(TrailReader, TrailWriter):
         self._life = threading.RLock()
         self._started = self._stopped = False
         self._suspect: str | None = None
+        _TRAILS.add(self)
+
+    def let_go(self) -> None:
+        """Begin anew in a child that was just forked."""
+        super().let_go()
+        self._life = threading.RLock()
 
     # Life.
 
@@ -166,7 +174,7 @@ class AuditTrail(TrailReader, TrailWriter):
                 self._stopped = False
             if self.policy.enabled:
                 self._open()
-                self._ready = True
+            self._ready, self._idle = self.policy.enabled, not self.policy.enabled
             self._started = True
         if self.policy.lifecycle_events and self._ready:
             told = "the audit trail was started"
@@ -230,7 +238,8 @@ class AuditTrail(TrailReader, TrailWriter):
                 return []
             if self._ready and self.policy.lifecycle_events:
                 self.log(AuditEventType.SYSTEM_SHUTDOWN, "the audit trail is stopped", component=_COMPONENT)
-            self._stopped, self._ready, self._started = True, False, False
+            self._stopped, self._started = True, False
+            self._ready = self._idle = False
             left = self._recorder.stop(timeout)
             self._alerts.wait(timeout)
             return left
@@ -329,6 +338,15 @@ def _place(
             hint="Give one of them.",
         )
     return None, given.settings_for(settings)
+
+
+def _after_fork() -> None:
+    for trail in list(_TRAILS):
+        trail.let_go()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _surroundings() -> dict[str, Any]:

@@ -67,6 +67,8 @@ class TrailWriter(ABC):
     ) -> None:
         self._ready = False
         """Started, and the policy has events recorded."""
+        self._idle = False
+        """Started, and it has not."""
         promises = policy.promises(settings.durability or "written")
         self._promises: dict[str, Durability] = {str(level): promise for level, promise in promises.items()}
         self._encoder = EventEncoder(policy)
@@ -82,7 +84,8 @@ class TrailWriter(ABC):
         security = _Special(alerts=policy.real_time_alerts and policy.alert_on_security_events)
         error = _Special(alerts=False)
         self._beginning = SharedCall(self._begin)
-        self._counting = threading.Lock()
+        # Reentrant: a signal handler may log while its thread counts.
+        self._counting = threading.RLock()
         self._accepted = 0
         self._specials: dict[str, _Special] = {
             AuditLogLevel.CRITICAL: critical,
@@ -91,6 +94,12 @@ class TrailWriter(ABC):
             **dict.fromkeys(_SECURITY, security),
         }
         """What is counted apart, by level or else by type."""
+
+    def let_go(self) -> None:
+        """Have locks of one's own in a child that was just forked: threads of the parent may hold those."""
+        self._counting = threading.RLock()
+        self._beginning.let_go()
+        self._alerts.let_go()
 
     @abstractmethod
     def _begin(self) -> bool:
@@ -151,7 +160,7 @@ class TrailWriter(ABC):
             StorageError: it is not stored, and the policy says `raise`.
             StoppedError: the trail was stopped.
         """
-        if not self._ready and not await self._beginning():
+        if not self._ready and (self._idle or not await self._beginning()):
             return ""
         log = self._recorder.ledger.log
         gate = None if log is None else log.gate()
@@ -217,7 +226,7 @@ class TrailWriter(ABC):
         **metadata: Any,  # noqa: ANN401 (see log_event)
     ) -> str:
         """As `log_event`, for code that is no coroutine; may wait for the disk."""
-        if not self._ready and not self._begin():
+        if not self._ready and (self._idle or not self._begin()):
             return ""
         members = self._encoder.members(
             event_type,
