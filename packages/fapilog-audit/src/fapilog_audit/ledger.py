@@ -48,7 +48,7 @@ class Ledger:
     ) -> None:
         self._settings = settings
         self._folder = folder
-        self._state = settings.state_dir if state is None else state
+        self._state = settings.state if state is None else state
         self._before_opening = before_opening
         self._opening = threading.RLock()
         self._failed: tuple[float, HintedError] | None = None

@@ -349,9 +349,7 @@ class Recorder:
 
 
 def _state_of(settings: TrailSettings) -> Path:
-    from pathlib import Path
-
-    return settings.folder / STATE_FOLDER if settings.state_dir is None else Path(settings.state_dir).absolute()
+    return settings.folder / STATE_FOLDER if settings.state is None else settings.state
 
 
 def _end_all() -> None:

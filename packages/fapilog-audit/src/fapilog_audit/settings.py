@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from fapilog_audit.errors import ConfigError
 from fapilog_tamper.errors import HintedError
-from fapilog_tamper.keys import Keyring, SigningKey, open_signing_key
+from fapilog_tamper.keys import Keyring, SigningKey, anchored_uri, open_signing_key
 from fapilog_tamper.rotation import Rotation
 from fapilog_tamper.settings import check_timeout
 from fapilog_tamper.writer.promise import Durability, parse_promise
@@ -48,6 +48,10 @@ class TrailSettings:
     max_buffer_bytes: int = 8 << 20
     strict: bool = False
     on_alert: AlertHandler | Sequence[AlertHandler] = ()
+    folder: Path = field(init=False, repr=False, compare=False)
+    """The folder, as an absolute path."""
+    state: Path | None = field(init=False, repr=False, compare=False)
+    """The state folder, as an absolute path; None for `.fapilog` in the folder."""
 
     def __post_init__(self) -> None:
         if self.durability is not None:
@@ -72,13 +76,18 @@ class TrailSettings:
             _require(name, path, path is None or _is_path(path), "the path of a folder; . is the working folder")
         for handler in self.handlers:
             _require("on_alert", handler, callable(handler), "functions that take an event")
+        # Now: a program may change its working folder before the first event.
+        state = None if self.state_dir is None else Path(self.state_dir).absolute()
+        anchored = {"key": _anchored(self.key), "old_keys": tuple(map(_anchored, self.old_keys)), "state": state}
+        for name, value in {"folder": self.place.absolute(), **anchored}.items():
+            object.__setattr__(self, name, value)
 
     @property
-    def folder(self) -> Path:
-        """The folder of the trail, as an absolute path: a program may change its working folder."""
+    def place(self) -> Path:
+        """The folder of the trail, as it was given."""
         if self.storage_path is not None:
-            return Path(self.storage_path).absolute()
-        return (_DEFAULT_FOLDER if self.name is None else _DEFAULT_FOLDER / self.name).absolute()
+            return Path(self.storage_path)
+        return _DEFAULT_FOLDER if self.name is None else _DEFAULT_FOLDER / self.name
 
     @property
     def rotation(self) -> Rotation:
@@ -103,19 +112,17 @@ class TrailSettings:
         return Keyring([key]) if ring is None else ring.with_key(key)
 
     def differences(self, given: dict[str, Any]) -> list[str]:
-        """Return which of these settings are others than given."""
-        return [name for name, value in given.items() if not _is_same(name, getattr(self, name), value)]
+        """Return which of these settings are others than given; a path is the same however it is written."""
+        other = replace(self, **given)
+        places = {"storage_path": "folder", "state_dir": "state"}
+        return [
+            name for name in given if getattr(self, places.get(name, name)) != getattr(other, places.get(name, name))
+        ]
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """Return the names of the settings."""
-        return tuple(each.name for each in fields(cls))
-
-
-def _is_same(name: str, mine: object, given: object) -> bool:
-    if name in {"storage_path", "state_dir"} and mine is not None and given is not None:
-        return os.path.abspath(str(mine)) == os.path.abspath(str(given))  # noqa: PTH100 (no look at the disk)
-    return mine is given or mine == given
+        return tuple(each.name for each in fields(cls) if each.init)
 
 
 def _is_name(name: object) -> bool:
@@ -125,6 +132,10 @@ def _is_name(name: object) -> bool:
         and name.isascii()
         and all(part and part.replace("-", "").replace("_", "").isalnum() for part in name.split("."))
     )
+
+
+def _anchored(key: object) -> object:
+    return anchored_uri(key) if isinstance(key, str) else key
 
 
 def _is_path(value: object) -> bool:

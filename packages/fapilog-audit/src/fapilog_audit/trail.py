@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakSet
@@ -138,8 +139,8 @@ class AuditTrail(TrailReader, TrailWriter):
 
     @property
     def storage_path(self) -> Path:
-        """The folder of the trail."""
-        return self.settings.folder
+        """The folder of the trail, as it was given."""
+        return self.settings.place
 
     @property
     def started(self) -> bool:
@@ -205,7 +206,12 @@ class AuditTrail(TrailReader, TrailWriter):
         if self.settings.strict and not result.ok:
             raise ConfigError("; ".join(told) + ".", hint="Correct the policy: fapilog-audit policy check FILE.")
         for text in told:
-            warnings.warn(text, UserWarning, stacklevel=3)
+            try:
+                warnings.warn(text, UserWarning, stacklevel=3)
+            except Exception:  # noqa: BLE001 (warning runs the user's code: filters, hooks, log handlers)
+                # Where warnings are errors, the first event starts the trail, and must not be refused for one.
+                with suppress(Exception):
+                    sys.stderr.write(f"UserWarning: {text}\n")
 
     def _check_open_segments(self) -> None:
         """Look at what was left open before it is built on."""

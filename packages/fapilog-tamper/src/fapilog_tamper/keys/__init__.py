@@ -25,7 +25,7 @@ from fapilog_tamper.keys.keygen import generate_key, write_key_files
 from fapilog_tamper.keys.keyring import Keyring, Macs, TrustedKey, format_trust_file
 from fapilog_tamper.keys.local import Ed25519SigningKey, Ed25519VerifyingKey, HmacKey, LocalKeyProvider, thumbprint
 from fapilog_tamper.keys.stores import EnvKeyStore, FileKeyStore, KeyStore
-from fapilog_tamper.keys.uri import KeyScheme, KeyURI, open_signing_key, open_verifying_key
+from fapilog_tamper.keys.uri import KeyScheme, KeyURI, anchored_uri, open_signing_key, open_verifying_key
 
 __all__ = [
     "Algorithm",
@@ -44,6 +44,7 @@ __all__ = [
     "SigningKey",
     "TrustedKey",
     "VerifyingKey",
+    "anchored_uri",
     "check_key_id",
     "format_private_jwk",
     "format_public_jwk",

@@ -13,7 +13,8 @@ Schemes other than `env` and `file` come from installed packages: entry points i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, runtime_checkable
 from urllib.parse import quote, unquote
 
@@ -25,7 +26,7 @@ from fapilog_tamper.keys.reading import located
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["ENTRY_POINTS", "KeyScheme", "KeyURI", "open_signing_key", "open_verifying_key"]
+__all__ = ["ENTRY_POINTS", "KeyScheme", "KeyURI", "anchored_uri", "open_signing_key", "open_verifying_key"]
 
 ENTRY_POINTS: Final = "fapilog_tamper.key_providers"
 """The entry point group in which packages register key URI schemes."""
@@ -136,6 +137,20 @@ def open_verifying_key(key: str | VerifyingKey | SigningKey) -> VerifyingKey:
 
 
 _BUILT_IN: Final[dict[str, KeyScheme]] = {"env": env, "file": file}
+
+
+def anchored_uri(text: str) -> str:
+    """Return a key URI whose path is absolute: a program may change its working folder before it opens the key.
+
+    What is no key URI is returned as it is; that is said when it is opened.
+    """
+    try:
+        uri = KeyURI.parse(text)
+    except SealKeyError:
+        return text
+    if uri.scheme != "file" or uri.path.startswith("/"):
+        return text
+    return str(replace(uri, path=str(Path(uri.path).absolute())))
 
 
 def _find_scheme(name: str) -> KeyScheme:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fapilog_tamper.errors import ConfigError, PlainKeyError, SealKeyError
-from fapilog_tamper.keys import Keyring, KeyURI, SigningKey, open_signing_key
+from fapilog_tamper.keys import Keyring, KeyURI, SigningKey, anchored_uri, open_signing_key
 from fapilog_tamper.keys.base import Algorithm
 from fapilog_tamper.payload import DEFAULT_LIMIT, MAX_LIMIT, MIN_LIMIT
 
@@ -161,21 +161,10 @@ def _anchored(options: Options) -> Options:
     places = {name: getattr(options, name) for name in ("key_file_path", "state_dir")}
     update: dict[str, Any] = {name: path.absolute() for name, path in places.items() if path is not None}
     if isinstance(options.key, str):
-        update["key"] = _anchored_uri(options.key)
-    update["old_keys"] = tuple(_anchored_uri(text) for text in options.old_keys)
+        update["key"] = anchored_uri(options.key)
+    update["old_keys"] = tuple(anchored_uri(text) for text in options.old_keys)
     # Only what was given counts as given.
     return options.model_copy(update={name: value for name, value in update.items() if value != getattr(options, name)})
-
-
-def _anchored_uri(text: str) -> str:
-    try:
-        uri = KeyURI.parse(text)
-    except SealKeyError:
-        # Said when the key is opened: without it no event is stored, and nothing goes unsealed.
-        return text
-    if uri.scheme != "file" or uri.path.startswith("/"):
-        return text
-    return str(replace(uri, path=str(Path(uri.path).absolute())))
 
 
 def open_key(config: TamperConfig) -> SigningKey:
