@@ -15,6 +15,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from fapilog_audit.version import __version__
+
 if TYPE_CHECKING:
     from fapilog_audit.asgi import AuditMiddleware
     from fapilog_audit.backends import FileStorageBackend, StorageBackend
@@ -56,8 +58,6 @@ if TYPE_CHECKING:
     from fapilog_audit.sink.config import AuditSinkConfig
     from fapilog_audit.sink.plugin import AuditSink
     from fapilog_audit.trail import AuditTrail
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AccessError",
@@ -142,6 +142,8 @@ _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in name
 
 
 def __getattr__(name: str) -> object:
+    if name == "backends":
+        return import_module("fapilog_audit.backends")
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'fapilog_audit' has no attribute {name!r}")

@@ -85,6 +85,7 @@ class Backlog:
         self,
         ledger: Ledger,
         unseen_of: Callable[[SealedLog], frozenset[int]],
+        on_stored: Callable[[int], None],
         *,
         label: str,
         max_bytes: int,
@@ -92,6 +93,7 @@ class Backlog:
     ) -> None:
         self._ledger = ledger
         self._unseen_of = unseen_of
+        self._on_stored = on_stored
         self._label = label
         self._max_bytes = max_bytes
         self._framework = framework
@@ -107,6 +109,7 @@ class Backlog:
         """Begin anew in a child that was just forked: what waits is stored by the parent."""
         self._queue.clear()
         self._untold = None
+        self._before_gap = 0
         self._bytes = 0
         # Reentrant: a signal handler may log while its thread is in here.
         self._changed = threading.Condition(threading.RLock())
@@ -157,6 +160,7 @@ class Backlog:
             self._untold = self._untold.and_later(1, waiting.encoded.timestamp)
         else:
             self._untold = _Losses(1, waiting.encoded.timestamp, waiting.encoded.timestamp)
+            self._before_gap = len(self._queue)
             warn(f"audit trail {self._label}: events are lost, {self._max_bytes} bytes of others wait already: {why}")
 
     def _start(self) -> None:
@@ -229,7 +233,8 @@ class Backlog:
             return False
         try:
             while self._queue:
-                if not self._store(self._queue[0]):
+                told = self._untold is None or self._before_gap > 0 or self._tell_of_losses()
+                if not told or not self._store(self._queue[0]):
                     self._tell_of_failure()
                     return False
             self._failing = False
@@ -259,7 +264,9 @@ class Backlog:
                 return True
             waiting.log = None
         if waiting.log is None:
-            if not health.ok or not self._append(log, waiting):
+            # An event that the log refused would be counted there as lost.
+            full = log.stats.pending_bytes > self._max_bytes
+            if not health.ok or full or not self._append(log, waiting):
                 return False
         elif not log.is_stored(waiting.seq, waiting.promise):
             return False
@@ -268,7 +275,7 @@ class Backlog:
 
     def _append(self, log: SealedLog, waiting: Waiting) -> bool:
         try:
-            log.append(waiting.encoded, durability=waiting.promise)
+            waiting.seq = log.append(waiting.encoded, durability=waiting.promise).seq
         except StoreError as error:
             if error.seqs:
                 waiting.log, waiting.seq = log, error.seqs[0]
@@ -293,8 +300,10 @@ class Backlog:
             if self._queue and self._queue[0] is waiting:
                 self._queue.popleft()
                 self._bytes -= len(waiting.encoded.payload)
+                self._before_gap -= 1
             self._failing = False
             self._changed.notify_all()
+        self._on_stored(waiting.seq)
         tell(waiting.stored)
         tell(waiting.attempted)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
 from time import monotonic
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from fapilog_audit.errors import StoppedError
 from fapilog_audit.futures import tell
 from fapilog_audit.reading import Follower
-from fapilog_tamper.errors import FormatError
+from fapilog_tamper.errors import FormatError, HintedError
 from fapilog_tamper.layout import (
     is_segment_name,
     lock_name,
@@ -56,14 +57,16 @@ class Ticket:
 
     Attributes:
         attempted: set when an attempt has reached the event or failed before it.
-        delivered: set when the backend has it.
+        delivered: set when the backend has it, flushed where that was asked for.
+        patient: somebody waits for `delivered`, however many attempts fail.
     """
 
-    __slots__ = ("attempted", "delivered", "flush", "seq")
+    __slots__ = ("attempted", "delivered", "flush", "patient", "seq")
 
-    def __init__(self, seq: int, *, flush: bool) -> None:
+    def __init__(self, seq: int, *, flush: bool, patient: bool) -> None:
         self.seq = seq
         self.flush = flush
+        self.patient = patient
         self.attempted: Future[None] = Future()
         self.delivered: Future[None] = Future()
 
@@ -83,6 +86,9 @@ class Delivery:
         self._marked_at = 0.0
         self._guard = threading.Lock()
         self._tickets: list[Ticket] = []
+        self._own: deque[int] = deque()
+        self._finishing = False
+        self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._news = asyncio.Event()
@@ -100,26 +106,44 @@ class Delivery:
         """Begin to deliver a stream, behind its mark."""
         if self.running:
             return
-        self._stream, self._ending = stream, False
+        self._stream, self._ending, self._finishing = stream, False, False
         self._news = asyncio.Event()
         self._done = {stream: self._read_mark(stream), **self._take_strays(stream)}
         self._marked = dict(self._done)
         self._thread = threading.Thread(target=self._run, name=f"audit backend {self._label}", daemon=True)
         self._thread.start()
 
-    def delivered(self, seq: int) -> bool:
-        """Tell whether the backend has an event of the stream, and all before it."""
-        return self._done.get(self._stream, 0) >= seq
+    @property
+    def undelivered(self) -> int:
+        """How many events of this trail the backend does not have."""
+        return len(self._own)
 
-    def undelivered(self, seq: int) -> int:
-        """Return how many entries up to `seq` the backend does not have."""
-        return max(0, seq - self._done.get(self._stream, 0))
-
-    def ask(self, seq: int, *, flush: bool) -> Ticket:
-        """Return the ticket of an event, and have it delivered."""
-        ticket = Ticket(seq, flush=flush)
+    def undelivered_ids(self) -> list[str]:
+        """Return the events of this trail that the backend does not have, as the outbox has them."""
         with self._guard:
-            done = self.delivered(seq) and not flush
+            own = set(self._own)
+        if not own:
+            return []
+        follower = Follower(self._outbox.path, after={self._stream: min(own) - 1})
+        found: list[str] = []
+        with suppress(HintedError):
+            while events := follower.poll():
+                mine = (event for event in events if event.stream == self._stream and event.sequence_number in own)
+                found += [event.event_id for event in mine]
+        return found
+
+    def add(self, seq: int) -> None:
+        """Have an event of this trail delivered."""
+        with self._guard:
+            if seq > self._done.get(self._stream, 0):
+                self._own.append(seq)
+        self.wake()
+
+    def ask(self, seq: int, *, flush: bool, patient: bool) -> Ticket:
+        """Return a ticket for the delivery of all through `seq`."""
+        ticket = Ticket(seq, flush=flush, patient=patient)
+        with self._guard:
+            done = not flush and self._done.get(self._stream, 0) >= seq
             if not done:
                 self._tickets.append(ticket)
         if done:
@@ -143,6 +167,11 @@ class Delivery:
             return
         self._deadline = monotonic() + timeout
         self._ending = True
+        loop = self._loop
+        if loop is not None:
+            # The loop may have ended just now.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(loop.call_later, timeout, self._break_off)
         self.wake()
         thread.join(timeout + 2 * _GRACE + 1)
         if thread.is_alive():
@@ -154,6 +183,7 @@ class Delivery:
         self._thread = self._loop = None
         self._guard = threading.Lock()
         self._tickets = []
+        self._own.clear()
         for lock in self._strays.values():
             lock.abandon()
         self._strays = {}
@@ -164,28 +194,47 @@ class Delivery:
         loop = asyncio.new_event_loop()
         self._loop = loop
         try:
-            loop.run_until_complete(self._serve())
+            self._task = loop.create_task(self._serve())
+            with suppress(asyncio.CancelledError):
+                loop.run_until_complete(self._task)
         finally:
-            self._loop = None
+            self._loop = self._task = None
             loop.close()
+
+    def _break_off(self) -> None:
+        """Leave a write that does not return, when the time of `stop` is over."""
+        if self._task is not None and not self._finishing:
+            self._task.cancel()
 
     async def _serve(self) -> None:
         follower = Follower(self._outbox.path, after=dict(self._done), include_control=True)
         try:
             while not (self._ending and monotonic() >= self._deadline):
                 self._news.clear()
-                events = follower.poll()
-                for event in events:
+                events = self._read(follower)
+                for event in events or ():
                     if event.stream in self._done and not await self._offer(event):
                         return
-                if not events:
-                    if self._ending:
-                        return
+                if events:
+                    continue
+                if self._ending and events is not None:
+                    return
+                settled = await self._settle() and events is not None
+                if settled:
                     await self._keep_mark(now=bool(self._strays))
                     self._free_strays()
-                    await self._wait(_MARK_SECONDS)
+                await self._wait(_MARK_SECONDS if settled else _SHORTEST)
         finally:
+            self._finishing = True
             await self._end()
+
+    def _read(self, follower: Follower) -> list[AuditEvent] | None:
+        """Return what is new in the outbox; None where it cannot be read, which is tried again."""
+        try:
+            return follower.poll()
+        except HintedError as error:
+            self._refused(error, "the outbox cannot be read")
+            return None
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -201,7 +250,8 @@ class Delivery:
                 else:
                     await self._backend.write(event)
                 break
-            except Exception as error:  # noqa: BLE001 (a backend may raise anything; the event stays in the outbox)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (a backend may raise anything)
+                # The event stays in the outbox.
                 self._refused(error)
             if self._ending and monotonic() >= self._deadline:
                 return False
@@ -212,36 +262,52 @@ class Delivery:
         await self._took(event.stream or "", event.sequence_number or 0)
         return True
 
-    def _refused(self, error: Exception) -> None:
+    def _refused(self, error: BaseException, what: str = "the backend refuses events") -> None:
         first = self.trouble is None
-        self.trouble = f"the backend refuses events ({type(error).__name__}: {error})"
+        self.trouble = f"{what} ({type(error).__name__}: {error})"
         with self._guard:
-            tickets = list(self._tickets)
+            tickets, self._tickets = self._tickets, [ticket for ticket in self._tickets if ticket.patient]
         for ticket in tickets:
             tell(ticket.attempted)
         if first:
             warn(f"audit trail {self._label}: {self.trouble}; they are kept in the outbox and offered again.")
 
     async def _took(self, stream: str, seq: int) -> None:
-        self._done[stream] = seq
+        with self._guard:
+            self._done[stream] = seq
+            while stream == self._stream and self._own and self._own[0] <= seq:
+                self._own.popleft()
         if stream == self._stream:
-            with self._guard:
-                reached = [ticket for ticket in self._tickets if ticket.seq <= seq]
-                self._tickets = [ticket for ticket in self._tickets if ticket.seq > seq]
-            flushed = not any(ticket.flush for ticket in reached) or await self._flush()
-            for ticket in reached:
-                tell(ticket.attempted)
-                if flushed or not ticket.flush:
-                    tell(ticket.delivered)
+            await self._settle()
         if seq - self._marked.get(stream, 0) >= _MARK_EVENTS:
             await self._keep_mark(now=True)
+
+    async def _settle(self) -> bool:
+        """Tell the tickets that were reached, behind a flush where one asks for it; False when that is to be repeated.
+
+        An event may be delivered before its ticket is there.
+        """
+        done = self._done[self._stream]
+        with self._guard:
+            reached = [ticket for ticket in self._tickets if ticket.seq <= done]
+            self._tickets = [ticket for ticket in self._tickets if ticket.seq > done]
+        flushed = not any(ticket.flush for ticket in reached) or await self._flush()
+        for ticket in reached:
+            tell(ticket.attempted)
+            if flushed or not ticket.flush:
+                tell(ticket.delivered)
+        if not flushed:
+            with self._guard:
+                self._tickets += [ticket for ticket in reached if ticket.flush and ticket.patient]
+        return flushed
 
     async def _flush(self) -> bool:
         try:
             await self._backend.flush()
-        except Exception as error:  # noqa: BLE001 (see _offer)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (see _offer)
             self._refused(error)
             return False
+        self.trouble = None
         return True
 
     async def _end(self) -> None:
@@ -258,7 +324,7 @@ class Delivery:
     async def _finish(self, what: str, call: Callable[[], Awaitable[object]]) -> bool:
         try:
             await asyncio.wait_for(call(), max(_GRACE, self._deadline - monotonic()))
-        except Exception as error:  # noqa: BLE001 (see _offer)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (see _offer)
             warn(f"audit trail {self._label}: {what} of the backend failed ({error!r}).")
             return False
         return True
@@ -303,16 +369,21 @@ class Delivery:
 
     def _prune(self, stream: str, seq: int) -> None:
         """Remove segments of the outbox that were delivered as a whole; the last one stays, where the log goes on."""
-        places = {name: place for name in self._outbox.names() if (place := segment_place(name, stream)) is not None}
-        closed = sorted(name for name in places if manifest_name(name) in places and name == plain_name(name))
+        names = self._outbox.names()
+        places = {name: place for name in names if (place := segment_place(name, stream)) is not None}
+        # Names do not sort as their places do: the tenth file of a day stands before the second.
+        closed = sorted(
+            (name for name in names if is_segment_name(name) and name in places), key=lambda name: places[name]
+        )
         for name in closed[:-1]:
+            described = manifest_name(plain_name(name))
             try:
-                manifest = parse_manifest(self._outbox.read(manifest_name(name)))
-            except FormatError:
+                manifest = parse_manifest(self._outbox.read(described))
+            except (FileNotFoundError, FormatError):
                 continue
             if manifest.last_seq <= seq:
                 self._outbox.remove(name)
-                self._outbox.remove(manifest_name(name))
+                self._outbox.remove(described)
 
     def _take_strays(self, own: str) -> dict[str, int]:
         """Take over streams of processes that are gone: nobody else would deliver what they left."""

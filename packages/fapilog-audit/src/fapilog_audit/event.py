@@ -233,6 +233,7 @@ class AuditEvent(BaseModel):
             "event_id": self.event_id,
             "timestamp": format_time(self.timestamp),
             "log_level": str(self.log_level),
+            "message": self.message,
             "compliance_level": str(self.compliance_level),
         }
         return members | required

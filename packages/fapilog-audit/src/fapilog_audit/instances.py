@@ -63,18 +63,24 @@ async def get_audit_trail(
         name: which trail.
         settings: further settings of `AuditTrail`.
     """
-    given = {"policy": policy, "storage_path": storage_path, **settings}
-    # `max_bytes=None` means something: no limit.
-    given = {key: value for key, value in given.items() if value is not None or key == "max_bytes"}
+    given = _given({"policy": policy, "storage_path": storage_path, **settings})
     trail = _trails.get(name)
     if trail is None or given or not trail.started:
         trail = await off_loop(lambda: _get(name, given))
     return trail
 
 
-def get_audit_trail_now(name: str | None = None) -> AuditTrail:
-    """As `get_audit_trail`, for code that is no coroutine."""
-    return _get(name, {})
+def get_audit_trail_now(
+    name: str | None = None,
+    **settings: Any,  # noqa: ANN401 (those of AuditTrail)
+) -> AuditTrail:
+    """As `get_audit_trail`, for code that is no coroutine; the policy and the folder are given by name, too."""
+    return _get(name, _given(settings))
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    # `max_bytes=None` means something: no limit.
+    return {key: value for key, value in settings.items() if value is not None or key == "max_bytes"}
 
 
 def find_audit_trail(name: str | None = None) -> AuditTrail | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import copy_context
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -31,6 +32,9 @@ _T = TypeVar("_T")
 _AGAIN: Final = 1.0
 """Seconds between two attempts to open."""
 
+_GRACE: Final = 2.0
+"""Seconds that a close has beyond its time: the log takes some of its own."""
+
 _GIVE_UP: Final = 1.0
 """Seconds that a log which failed for good has to say what it stored."""
 
@@ -45,14 +49,19 @@ class Ledger:
         *,
         state: Path | None = None,
         before_opening: Callable[[], None] = lambda: None,
+        after_opening: Callable[[SealedLog], None] = lambda _: None,
+        patient: bool = False,
     ) -> None:
         self._settings = settings
         self._folder = folder
         self._state = settings.state if state is None else state
         self._before_opening = before_opening
+        self._after_opening = after_opening
+        self._patient = patient
         self._opening = threading.RLock()
         self._failed: tuple[float, HintedError] | None = None
         self._closed = False
+        self._future: Future[SealedLog] | None = None
         self.log: SealedLog | None = None
         """The open log; None while there is none."""
 
@@ -72,6 +81,9 @@ class Ledger:
         Raises:
             HintedError: it cannot be opened; the same error for a second, unless `now`.
         """
+        log = self.log
+        if log is not None:
+            return log
         with self._opening:
             if self.log is not None:
                 return self.log
@@ -79,19 +91,38 @@ class Ledger:
                 raise StoppedError("the trail was stopped.")
             if self._failed is not None and not now and monotonic() - self._failed[0] < _AGAIN:
                 raise self._failed[1]
-            try:
-                self._before_opening()
-                log = self._open()
-            except HintedError as error:
-                self._failed = (monotonic(), error)
-                raise
-            self._failed = None
+            future = self._future
+            if future is None:
+                future = self._future = Future()
+                start_or_do(lambda: self._try_to_open(future), "audit trail opening")
+        return self._wait_for(future, self._settings.timeout)
+
+    def _wait_for(self, future: Future[SealedLog], seconds: float) -> SealedLog:
+        try:
+            return future.result(min(seconds, threading.TIMEOUT_MAX))
+        except TimeoutError:
+            raise StoreError(f"the log in {self._folder} is still being opened: the disk does not answer.") from None
+
+    def _try_to_open(self, future: Future[SealedLog]) -> None:
+        """Open the log, in a thread that a disk which stands still may hold."""
+        try:
+            self._before_opening()
+            log = self._open()
             if self._closed:
                 # Somebody had no time to wait for this.
                 log.close(_GIVE_UP)
-                raise StoppedError("the trail was stopped.")
+                raise StoppedError("the trail was stopped.")  # noqa: TRY301 (as any other failure, to who waits)
+            self._after_opening(log)
+        except BaseException as error:  # noqa: BLE001 (a future gives every exception to whoever waits)
+            if isinstance(error, HintedError):
+                self._failed = (monotonic(), error)
+            self._future = None
+            future.set_exception(error)
+        else:
+            self._failed = None
             self.log = log
-            return log
+            self._future = None
+            future.set_result(log)
 
     def allow_opening(self) -> None:
         """Have the log opened again, after it was closed."""
@@ -114,20 +145,22 @@ class Ledger:
         Raises:
             StoreError: that did not work in time.
         """
+        deadline = monotonic() + timeout
         self._closed = True
-        if not self._opening.acquire(timeout=timeout):
-            raise StoreError(f"the log in {self._folder} is still being opened.")
-        try:
+        future = self._future
+        if future is not None:
+            with suppress(StoppedError):
+                self._wait_for(future, timeout)
+        with self._opening:
             log, self.log = self.log, None
             self._failed = None
-        finally:
-            self._opening.release()
         if log is not None:
-            log.close(timeout)
+            _close(log, max(0.0, deadline - monotonic()))
 
     def let_go(self) -> None:
         """Have a lock of one's own in a child that was just forked; the log takes care of itself."""
         self._opening = threading.RLock()
+        self._future = None
 
     def _open(self) -> SealedLog:
         settings = self._settings
@@ -142,11 +175,41 @@ class Ledger:
             state_dir=self._state,
             keyring=settings.keyring(),
             max_buffer_bytes=settings.max_buffer_bytes,
-            on_full="raise",
+            on_full="wait" if self._patient else "raise",
             on_failure="raise",
             sign_each=True,
             timeout=settings.timeout,
         )
+
+
+def start_or_do(work: Callable[[], None], name: str) -> None:
+    """Do work in a thread of its own; at interpreter exit, where none can be had, right here."""
+    try:
+        threading.Thread(target=work, daemon=True, name=name).start()
+    except RuntimeError:
+        work()
+
+
+def _close(log: SealedLog, timeout: float) -> None:
+    """Close a log in a thread that a disk which stands still may hold; raises StoreError."""
+    future: Future[None] = Future()
+
+    def work() -> None:
+        try:
+            log.close(timeout)
+        except BaseException as error:  # noqa: BLE001 (a future gives every exception to whoever waits)
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    start_or_do(work, "audit trail closing")
+    try:
+        future.result(min(timeout + _GRACE, threading.TIMEOUT_MAX))
+    except TimeoutError:
+        stats, last = log.stats, log.head.seq
+        error = StoreError(f"stream {log.stream} could not be closed: the disk does not answer.")
+        error.seqs = tuple(range(last - (stats.accepted - stats.written) + 1, last + 1))
+        raise error from None
 
 
 async def off_loop(work: Callable[[], _T]) -> _T:

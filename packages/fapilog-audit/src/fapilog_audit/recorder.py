@@ -14,6 +14,7 @@ import os
 import threading
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from fapilog_tamper.writer.promise import Durability
     from fapilog_tamper.writer.waiting import LoopGate
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "Special"]
 
 _UNSEEN: Final = 4096
 """Events with the promise `accepted` that are remembered, to tell which of them were not stored at the end."""
@@ -49,6 +50,14 @@ _AT_EXIT: Final = 5.0
 """Seconds that events which wait have at interpreter exit."""
 
 _OPEN: Final[set[Recorder]] = set()
+
+
+@dataclass(slots=True)
+class Special:
+    """Events of a kind that is counted apart, and may be worth an alert."""
+
+    alerts: bool
+    count: int = 0
 
 
 class _Wait:
@@ -92,20 +101,32 @@ class Recorder:
         framework: str,
         backend: StorageBackend | None,
         before_opening: Callable[[], None],
+        count: Callable[[Special | None], None],
     ) -> None:
         self._settings = settings
+        self._count = count
         self._on_failure = on_failure
         self._label = str(settings.folder) if backend is None else type(backend).__name__
         self._delivery: Delivery | None = None
         if backend is None:
-            self.ledger = Ledger(settings, settings.folder, before_opening=before_opening)
+            self.ledger = Ledger(
+                settings, settings.folder, before_opening=before_opening, patient=on_failure == "block"
+            )
         else:
             state = _state_of(settings)
-            self.ledger = Ledger(settings, state / "outbox", state=state, before_opening=before_opening)
+            self.ledger = Ledger(
+                settings,
+                state / "outbox",
+                state=state,
+                before_opening=before_opening,
+                after_opening=self._deliver,
+                patient=on_failure == "block",
+            )
             self._delivery = Delivery(backend, state / "outbox", state, label=self._label)
         self._backlog = Backlog(
             self.ledger,
             self._unseen_of,
+            self._stored_late,
             label=self._label,
             max_bytes=settings.max_buffer_bytes,
             framework=framework,
@@ -115,11 +136,13 @@ class Recorder:
         self._counting = threading.Lock()
         self._opening = SharedCall(self.open)
         self._stopped = False
+        self._exiting = False
 
     def let_go(self) -> None:
         """Begin anew in a child that was just forked."""
         self._counting = threading.Lock()
         self._unseen.clear()
+        self._exiting = False
         self._opening.let_go()
         self.ledger.let_go()
         self._backlog.let_go()
@@ -128,8 +151,12 @@ class Recorder:
 
     # Recording.
 
-    async def record(self, event_id: str, encoded: Encoded, promise: Durability, gate: LoopGate | None) -> None:
+    async def record(
+        self, event_id: str, encoded: Encoded, promise: Durability, special: Special | None, gate: LoopGate | None
+    ) -> None:
         """Store an event; return when its promise is kept, or as the policy has it.
+
+        It is counted when it is accepted, be it lost then: who waits for it may give up.
 
         Raises:
             StorageError: the policy is `raise`, and it is not stored.
@@ -138,38 +165,44 @@ class Recorder:
         log = self.ledger.log
         if log is None or self._backlog.busy:
             if self._backlog.busy and self._on_failure != "raise":
-                await self._queue(Waiting(event_id, encoded, promise)).over_async()
+                await self._queue(Waiting(event_id, encoded, promise), special).over_async()
                 return
             try:
                 log = await self._opening()
             except HintedError as error:
-                await self._refuse(Waiting(event_id, encoded, promise), error).over_async()
+                await self._refuse(Waiting(event_id, encoded, promise), special, error).over_async()
                 return
         try:
-            receipt = await log.append_async(encoded, durability=promise, gate=gate)
+            # With a gate, an append that is cancelled was accepted.
+            receipt = await log.append_async(encoded, durability=promise, gate=gate or log.gate())
         except HintedError as error:
-            await self._refuse(Waiting(event_id, encoded, promise), error, log).over_async()
+            await self._refuse(Waiting(event_id, encoded, promise), special, error, log).over_async()
             return
+        except asyncio.CancelledError:
+            self._count(special)
+            raise
+        self._count(special)
         if self._delivery is not None or promise == "accepted":
             await self._appended(log, event_id, receipt, promise).over_async()
 
-    def record_now(self, event_id: str, encoded: Encoded, promise: Durability) -> None:
+    def record_now(self, event_id: str, encoded: Encoded, promise: Durability, special: Special | None) -> None:
         """As `record`, for code that is no coroutine."""
         log = self.ledger.log
         if log is None or self._backlog.busy:
             if self._backlog.busy and self._on_failure != "raise":
-                self._queue(Waiting(event_id, encoded, promise)).over()
+                self._queue(Waiting(event_id, encoded, promise), special).over()
                 return
             try:
                 log = self.open()
             except HintedError as error:
-                self._refuse(Waiting(event_id, encoded, promise), error).over()
+                self._refuse(Waiting(event_id, encoded, promise), special, error).over()
                 return
         try:
             receipt = log.append(encoded, durability=promise)
         except HintedError as error:
-            self._refuse(Waiting(event_id, encoded, promise), error, log).over()
+            self._refuse(Waiting(event_id, encoded, promise), special, error, log).over()
             return
+        self._count(special)
         if self._delivery is not None or promise == "accepted":
             self._appended(log, event_id, receipt, promise).over()
 
@@ -188,18 +221,23 @@ class Recorder:
             self._delivery.start(log.stream)
         return log
 
-    def _queue(self, waiting: Waiting) -> _Wait:
+    def _queue(self, waiting: Waiting, special: Special | None) -> _Wait:
         """Put an event behind those that wait."""
         self._require_running()
+        self._count(special)
         if not self._backlog.add(waiting, self.trouble or "others wait", force=self._on_failure == "block"):
             return _Wait()
+        self._hurry()
         if self._on_failure == "block":
             return _Wait(waiting.stored)
         return _Wait(waiting.attempted, self._settings.timeout)
 
-    def _refuse(self, waiting: Waiting, error: HintedError, log: SealedLog | None = None) -> _Wait:
+    def _refuse(
+        self, waiting: Waiting, special: Special | None, error: HintedError, log: SealedLog | None = None
+    ) -> _Wait:
         """Do as the policy says with an event that was not stored at once."""
         self._require_running()
+        self._count(special)
         seqs = error.seqs if isinstance(error, StoreError) else ()
         if seqs:
             waiting.log, waiting.seq = log, seqs[0]
@@ -210,7 +248,13 @@ class Recorder:
             self._count_refused(error)
             return _Wait()
         self._backlog.add(waiting, error.message, force=self._on_failure == "block" or bool(seqs))
+        self._hurry()
         return _Wait(waiting.stored if self._on_failure == "block" else None)
+
+    def _hurry(self) -> None:
+        """Have the caller store what waits at interpreter exit: while the log is closed there, no thread will later."""
+        if self._exiting:
+            self._backlog.drain(_AT_EXIT)
 
     def _not_stored(self, waiting: Waiting, error: HintedError, *, pending: bool) -> StorageError:
         if pending:
@@ -234,16 +278,19 @@ class Recorder:
         """Behind an append that succeeded: have the event delivered, or remember that nobody has waited for it."""
         delivery = self._delivery
         if delivery is None:
-            self._unseen.append((log, receipt.seq, event_id))
-            while len(self._unseen) > _UNSEEN:
-                self._unseen.popleft()
+            with self._counting:
+                self._unseen.append((log, receipt.seq, event_id))
+                # What is not stored yet stays in sight; the buffer of the log bounds how much that is.
+                while len(self._unseen) > _UNSEEN and self._is_settled(*self._unseen[0][:2]):
+                    self._unseen.popleft()
             return _Wait()
         if not delivery.running:
             # In a child that was just forked, whose log is another stream.
             delivery.start(receipt.stream)
-        ticket = delivery.ask(receipt.seq, flush=promise == "synced")
+        delivery.add(receipt.seq)
         if promise == "accepted":
             return _Wait()
+        ticket = delivery.ask(receipt.seq, flush=promise == "synced", patient=self._on_failure == "block")
         if self._on_failure == "block":
             return _Wait(ticket.delivered)
 
@@ -254,6 +301,17 @@ class Recorder:
                 raise error
 
         return _Wait(ticket.attempted, self._settings.timeout, check)
+
+    def _is_settled(self, log: SealedLog, seq: int) -> bool:
+        return log is not self.ledger.log or log.is_stored(seq)
+
+    def _deliver(self, log: SealedLog) -> None:
+        if self._delivery is not None and not self._delivery.running:
+            self._delivery.start(log.stream)
+
+    def _stored_late(self, seq: int) -> None:
+        if self._delivery is not None:
+            self._delivery.add(seq)
 
     def _unseen_of(self, log: SealedLog) -> frozenset[int]:
         return frozenset(seq for of, seq, _ in list(self._unseen) if of is log)
@@ -287,10 +345,10 @@ class Recorder:
         """Events that were accepted and are not stored yet."""
         log = self.ledger.log
         waiting = len(self._backlog)
+        if self._delivery is not None:
+            return waiting + self._delivery.undelivered
         if log is None:
             return waiting
-        if self._delivery is not None:
-            return waiting + self._delivery.undelivered(log.head.seq)
         return waiting + (min(log.stats.pending, len(self._unseen)) if self._unseen else 0)
 
     def drain(self, timeout: float) -> list[str]:
@@ -307,9 +365,9 @@ class Recorder:
                     seq for of, seq, _ in list(self._unseen) if of is log and not log.is_stored(seq, "written")
                 )
             if self._delivery is not None and self._delivery.running:
-                ticket = self._delivery.ask(log.head.seq, flush=True)
+                ticket = self._delivery.ask(log.head.seq, flush=True, patient=True)
                 _Wait(ticket.delivered, max(0.0, deadline - monotonic())).over()
-        return self._left(log, lost)
+        return [*self._undelivered(), *self._backlog.ids, *self._lost_unseen(log, lost)]
 
     def stop(self, timeout: float) -> list[str]:
         """Store, sync and attest everything, and free what is held; return the events that are not stored."""
@@ -327,7 +385,11 @@ class Recorder:
         if self._delivery is not None:
             self._delivery.stop(max(0.0, deadline - monotonic()))
         _OPEN.discard(self)
-        return [*left, *self._left(log, lost)]
+        unseen = self._lost_unseen(log, lost)
+        with self._counting:
+            self._refused += len(unseen)
+            self._unseen.clear()
+        return [*self._undelivered(), *left, *unseen]
 
     def begin_again(self) -> None:
         """Take events again, after a stop."""
@@ -335,16 +397,23 @@ class Recorder:
         self.ledger.allow_opening()
         self._backlog.let_go()
 
-    def _left(self, log: SealedLog | None, lost: frozenset[int]) -> list[str]:
-        unseen = [event_id for of, seq, event_id in list(self._unseen) if of is log and seq in lost]
-        return [*self._backlog.ids, *unseen]
+    def _lost_unseen(self, log: SealedLog | None, lost: frozenset[int]) -> list[str]:
+        return [event_id for of, seq, event_id in list(self._unseen) if of is log and seq in lost]
+
+    def _undelivered(self) -> list[str]:
+        return [] if self._delivery is None else self._delivery.undelivered_ids()
 
     def end(self) -> None:
         """Do what can be done at interpreter exit; the log itself is closed by its own hook."""
+        self._exiting = True
         left = self._backlog.drain(_AT_EXIT) if self._backlog.busy else []
         if left:
             warn(f"audit trail {self._label}: {len(left)} events are not stored at exit: {self.trouble}")
         if self._delivery is not None:
+            if self.ledger.log is not None:
+                # What was only accepted must be in the outbox first.
+                with suppress(StoreError):
+                    self.ledger.log.flush(_AT_EXIT)
             self._delivery.stop(_AT_EXIT)
 
 

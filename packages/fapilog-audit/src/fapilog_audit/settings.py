@@ -68,12 +68,18 @@ class TrailSettings:
         )
         _require("inline", self.inline, isinstance(self.inline, bool), "True or False")
         _require("strict", self.strict, isinstance(self.strict, bool), "True or False")
-        _require("old_keys", self.old_keys, not isinstance(self.old_keys, str), "a list of key URIs")
+        key, old = self.key, self.old_keys
+        _require("key", "not shown", key is None or isinstance(key, str | SigningKey), "a key URI or a signing key")
+        listed = isinstance(old, Sequence) and not isinstance(old, str) and all(isinstance(one, str) for one in old)
+        _require("old_keys", "not shown", listed, "a list of key URIs")
         named = self.name is None or _is_name(self.name)
         _require("name", self.name, named, "letters, digits, - and _, with dots between them")
         for name in ("storage_path", "state_dir"):
             path = getattr(self, name)
             _require(name, path, path is None or _is_path(path), "the path of a folder; . is the working folder")
+        handlers = self.on_alert
+        several = isinstance(handlers, Sequence) and not isinstance(handlers, str)
+        _require("on_alert", handlers, callable(handlers) or several, "functions that take an event")
         for handler in self.handlers:
             _require("on_alert", handler, callable(handler), "functions that take an event")
         # Now: a program may change its working folder before the first event.

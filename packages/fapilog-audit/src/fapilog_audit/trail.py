@@ -20,15 +20,17 @@ from weakref import WeakSet
 from fapilog_audit.backends.base import StorageBackend
 from fapilog_audit.backends.file import FileStorageBackend
 from fapilog_audit.checking import check_open_segments
-from fapilog_audit.compliance import validate_compliance_policy
-from fapilog_audit.errors import ConfigError, IntegrityError, StoppedError
+from fapilog_audit.compliance.validate import broken_rules
+from fapilog_audit.errors import ConfigError, IntegrityError, StoppedError, StorageError
 from fapilog_audit.kinds import AuditEventType, AuditLogLevel
 from fapilog_audit.ledger import off_loop
 from fapilog_audit.policy import CompliancePolicy
 from fapilog_audit.reads import TrailReader
 from fapilog_audit.settings import STREAM, TrailSettings
+from fapilog_audit.version import __version__
 from fapilog_audit.writes import TrailWriter
-from fapilog_tamper.errors import HintedError
+from fapilog_tamper import __version__ as tamper_version
+from fapilog_tamper.errors import HintedError, SealKeyError
 from fapilog_tamper.writer.stats import Health
 from fapilog_tamper.writer.troubles import warn
 
@@ -160,6 +162,8 @@ class AuditTrail(TrailReader, TrailWriter):
 
         Raises:
             ConfigError: `strict`, and there are issues with the policy.
+            SealKeyError: the key cannot be had, or is not the one that the trail was sealed with.
+            StorageError: the storage cannot be opened, and the policy does not contain that.
             IntegrityError: the open segment was changed, and the policy does not contain it.
         """
         await off_loop(self.start_now)
@@ -184,9 +188,13 @@ class AuditTrail(TrailReader, TrailWriter):
     def _open(self) -> None:
         try:
             self._recorder.open(now=True)
+        except (SealKeyError, IntegrityError):
+            # A keyed trail without its key does not start, whatever the policy says of its storage.
+            raise
         except HintedError as error:
             if self.policy.on_storage_failure != "contain":
-                raise
+                text = f"the audit trail cannot be opened: {error.message}"
+                raise StorageError(text, hint=error.hint) from error
             warn(f"audit trail {self.settings.folder}: it cannot be opened, and is tried again: {error}")
 
     def _begin(self) -> bool:
@@ -201,9 +209,9 @@ class AuditTrail(TrailReader, TrailWriter):
         if not self.policy.enabled:
             warn(f"audit trail {self.settings.folder}: the policy is not enabled: no event is recorded.")
             return
-        result = validate_compliance_policy(self.policy)
-        told = [f"Compliance: {issue.field} - {issue.message}" for issue in result.issues]
-        if self.settings.strict and not result.ok:
+        broken = broken_rules(self.policy)
+        told = [f"Compliance: {rule.field} - {rule.text}" for rule in broken]
+        if self.settings.strict and any(rule.severity == "error" for rule in broken):
             raise ConfigError("; ".join(told) + ".", hint="Correct the policy: fapilog-audit policy check FILE.")
         for text in told:
             try:
@@ -357,13 +365,10 @@ if hasattr(os, "register_at_fork"):
 
 def _surroundings() -> dict[str, Any]:
     """Return what never changes in a process, which stands in no other event."""
-    import fapilog_audit
-    import fapilog_tamper
-
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "python": platform.python_version(),
         "program": Path(sys.argv[0]).name if sys.argv else "",
-        "versions": {"fapilog_audit": fapilog_audit.__version__, "fapilog_tamper": fapilog_tamper.__version__},
+        "versions": {"fapilog_audit": __version__, "fapilog_tamper": tamper_version},
     }

@@ -8,17 +8,16 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from fapilog_audit.alerts import AlertDelivery, log_alert
 from fapilog_audit.causes import error_level, error_text
 from fapilog_audit.encode import EventEncoder, encode_members
-from fapilog_audit.errors import ConfigError, StorageError
+from fapilog_audit.errors import ConfigError
 from fapilog_audit.event import AuditEvent
 from fapilog_audit.kinds import AuditEventType, AuditLogLevel
 from fapilog_audit.ledger import SharedCall
-from fapilog_audit.recorder import Recorder
+from fapilog_audit.recorder import Recorder, Special
 from fapilog_tamper.writer.promise import Durability
 
 if TYPE_CHECKING:
@@ -47,14 +46,6 @@ _SECURITY: Final = (
 )
 
 
-@dataclass(slots=True)
-class _Special:
-    """Events of a kind that is counted apart, and may be worth an alert."""
-
-    alerts: bool
-    count: int = 0
-
-
 class TrailWriter(ABC):
     """What can be logged to an `AuditTrail`."""
 
@@ -78,16 +69,17 @@ class TrailWriter(ABC):
             framework=str(policy.level),
             backend=backend,
             before_opening=before_opening,
+            count=self._count,
         )
         self._alerts = AlertDelivery(settings.handlers or (log_alert,), str(settings.folder))
-        critical = _Special(alerts=policy.real_time_alerts and policy.alert_on_critical_errors)
-        security = _Special(alerts=policy.real_time_alerts and policy.alert_on_security_events)
-        error = _Special(alerts=False)
+        critical = Special(alerts=policy.real_time_alerts and policy.alert_on_critical_errors)
+        security = Special(alerts=policy.real_time_alerts and policy.alert_on_security_events)
+        error = Special(alerts=False)
         self._beginning = SharedCall(self._begin)
         # Reentrant: a signal handler may log while its thread counts.
         self._counting = threading.RLock()
         self._accepted = 0
-        self._specials: dict[str, _Special] = {
+        self._specials: dict[str, Special] = {
             AuditLogLevel.CRITICAL: critical,
             AuditLogLevel.ERROR: error,
             AuditEventType.ERROR_OCCURRED: error,
@@ -191,12 +183,7 @@ class TrailWriter(ABC):
         promise = self._promises[members["log_level"]] if durability is None else _promise(durability)
         special = self._specials.get(members["log_level"]) or self._specials.get(members["event_type"])
         encoded = encode_members(members, metadata)
-        try:
-            await self._recorder.record(event_id, encoded, promise, gate)
-        except StorageError:
-            self._count(special)
-            raise
-        self._count(special)
+        await self._recorder.record(event_id, encoded, promise, special, gate)
         if special is not None and special.alerts:
             self._alerts.send(AuditEvent.from_payload(encoded.payload))
         return event_id
@@ -253,17 +240,12 @@ class TrailWriter(ABC):
         promise = self._promises[members["log_level"]] if durability is None else _promise(durability)
         special = self._specials.get(members["log_level"]) or self._specials.get(members["event_type"])
         encoded = encode_members(members, metadata)
-        try:
-            self._recorder.record_now(event_id, encoded, promise)
-        except StorageError:
-            self._count(special)
-            raise
-        self._count(special)
+        self._recorder.record_now(event_id, encoded, promise, special)
         if special is not None and special.alerts:
             self._alerts.send(AuditEvent.from_payload(encoded.payload))
         return event_id
 
-    def _count(self, special: _Special | None) -> None:
+    def _count(self, special: Special | None) -> None:
         with self._counting:
             self._accepted += 1
             if special is not None:

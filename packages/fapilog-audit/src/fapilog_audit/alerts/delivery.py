@@ -12,7 +12,9 @@ import queue
 import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
+from fapilog_tamper.writer import exits
 from fapilog_tamper.writer.troubles import warn
 
 if TYPE_CHECKING:
@@ -25,6 +27,11 @@ __all__ = ["AlertDelivery"]
 
 _MOST: Final = 1000
 """Alerts that may wait for their handlers."""
+
+_AT_EXIT: Final = 5.0
+"""Seconds that handlers have at interpreter exit."""
+
+_BUSY: Final[WeakSet[AlertDelivery]] = WeakSet()
 
 
 class AlertDelivery:
@@ -52,6 +59,8 @@ class AlertDelivery:
             return
         with self._guard:
             if self._thread is None or not self._thread.is_alive():
+                _BUSY.add(self)
+                exits.before(_wait_for_all)
                 self._thread = threading.Thread(target=self._work, name=f"audit alerts {self._label}", daemon=True)
                 try:
                     self._thread.start()
@@ -81,7 +90,8 @@ class AlertDelivery:
                 answer = handler(event)
                 if inspect.isawaitable(answer):
                     asyncio.run(_wait_for(answer))
-            except Exception as error:  # noqa: BLE001 (a handler may raise anything; the others must hear all the same)
+            except (Exception, asyncio.CancelledError, SystemExit) as error:  # noqa: BLE001
+                # A handler may raise anything; the others must hear all the same.
                 self._fail(
                     f"handler {getattr(handler, '__name__', handler)!r} failed ({type(error).__name__}: {error})"
                 )
@@ -92,6 +102,13 @@ class AlertDelivery:
         self.failed += 1
         if self.failed == 1:
             warn(f"audit trail {self._label}: an alert was not delivered: {why}. Further ones are only counted.")
+
+
+def _wait_for_all() -> None:
+    for delivery in list(_BUSY):
+        left = delivery.wait(_AT_EXIT)
+        if left:
+            warn(f"audit trail {delivery._label}: {left} alerts are not told at exit.")  # noqa: SLF001 (of this module)
 
 
 async def _wait_for(answer: object) -> None:

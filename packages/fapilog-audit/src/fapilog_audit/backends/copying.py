@@ -62,7 +62,12 @@ class _File:
         names = [path.name for path in folder.iterdir() if is_segment_name(path.name)]
         places = sorted((place, name) for name in names if (place := segment_place(name, stream)) is not None)
         self._place = places[-1][0] if places else ("", 0)
-        self.last_seq = _mend(folder / places[-1][1]) if places else 0
+        self.last_seq = 0
+        for _, name in reversed(places):
+            # A crash may leave a file in which there is nothing yet.
+            self.last_seq = _mend(folder / name)
+            if self.last_seq:
+                break
 
     def write(self, seq: int, line: bytes) -> None:
         day = datetime.now(UTC).date().isoformat()

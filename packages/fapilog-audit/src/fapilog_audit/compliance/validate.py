@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
-
-from fapilog.core.plugin_config import ValidationIssue, ValidationResult
+from typing import TYPE_CHECKING, Any, Final
 
 from fapilog_audit.compliance import gdpr, general, hipaa, iso27001, pci_dss, soc2, sox
-from fapilog_audit.compliance.rule import find_issues
+from fapilog_audit.compliance.rule import find_broken
 from fapilog_audit.kinds import ComplianceLevel, parse_compliance_level
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from fapilog.core.plugin_config import ValidationResult
 
     from fapilog_audit.compliance.rule import Rule
     from fapilog_audit.compliance.settings import AuditConfig, DataHandlingSettings
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DATA_RULES",
     "POLICY_RULES",
+    "broken_rules",
     "validate_audit_config",
     "validate_compliance_policy",
     "validate_data_handling",
@@ -56,10 +57,22 @@ def validate_compliance_policy(policy: CompliancePolicy) -> ValidationResult:
 
     A policy that is not enabled promises nothing, and has no issues.
     """
+    return _result(broken_rules(policy))
+
+
+def broken_rules(policy: CompliancePolicy) -> list[Rule[CompliancePolicy]]:
+    """Return the rules that `validate_compliance_policy` makes its issues of."""
+    if not policy.enabled:
+        return []
+    return list(find_broken((*POLICY_RULES[policy.level], *general.POLICY_RULES), policy))
+
+
+def _result(broken: Iterable[Rule[Any]]) -> ValidationResult:
+    from fapilog.core.plugin_config import ValidationResult
+
     result = ValidationResult(ok=True)
-    if policy.enabled:
-        for issue in find_issues((*POLICY_RULES[policy.level], *general.POLICY_RULES), policy):
-            result.add_issue(issue)
+    for rule in broken:
+        result.add_issue(rule.issue())
     return result
 
 
@@ -69,10 +82,7 @@ def validate_data_handling(*, level: ComplianceLevel, settings: DataHandlingSett
     Raises:
         ConfigError: there is no such framework.
     """
-    result = ValidationResult(ok=True)
-    for issue in find_issues((*DATA_RULES[parse_compliance_level(level)], *general.DATA_RULES), settings):
-        result.add_issue(issue)
-    return result
+    return _result(find_broken((*DATA_RULES[parse_compliance_level(level)], *general.DATA_RULES), settings))
 
 
 def validate_audit_config(audit: AuditConfig) -> ValidationResult:
@@ -80,6 +90,8 @@ def validate_audit_config(audit: AuditConfig) -> ValidationResult:
 
     Fields of the handling of data are named `data_handling.<field>`. The storage path is looked at, and not written to.
     """
+    from fapilog.core.plugin_config import ValidationIssue
+
     result = validate_compliance_policy(audit.policy)
     if not audit.policy.enabled:
         return result

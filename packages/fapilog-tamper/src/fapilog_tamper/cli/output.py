@@ -107,7 +107,10 @@ def write_stdout(text: str, encoding: str | None = None) -> None:
         fail("stdout is closed.", "Name a file with -o.")
     try:
         stream.flush()
-        stream.buffer.write(text.encode(encoding or stream.encoding or "utf-8", "backslashreplace"))
+        left = memoryview(text.encode(encoding or stream.encoding or "utf-8", "backslashreplace"))
+        while left:
+            # Without a buffer (PYTHONUNBUFFERED), a write that a signal interrupts takes only a part.
+            left = left[stream.buffer.write(left) or 0 :]
         stream.flush()
     except BrokenPipeError:
         # What is left in the buffer is flushed again at exit, which would fail aloud and with code 120.
