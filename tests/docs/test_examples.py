@@ -16,6 +16,7 @@ PAGES = [
     "packages/fapilog-audit/README.md",
     "packages/fapilog-tamper/README.md",
     "docs/how-to/seal-a-fapilog-service.md",
+    "docs/reference/audit-events.md",
     "docs/reference/audit-trail.md",
     "docs/reference/cli.md",
     "docs/reference/policy.md",

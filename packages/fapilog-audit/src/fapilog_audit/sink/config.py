@@ -16,8 +16,7 @@ from fapilog_audit.kinds import ComplianceLevel, parse_compliance_level
 from fapilog_audit.policy import CompliancePolicy, OnStorageFailure
 from fapilog_audit.settings import Compression, TrailSettings
 from fapilog_audit.trail import AuditTrail
-from fapilog_tamper.errors import SealKeyError
-from fapilog_tamper.keys import KeyURI
+from fapilog_tamper.keys import anchored_uri
 from fapilog_tamper.writer.promise import Durability
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ class AuditSinkConfig(BaseModel):
     @field_validator("key")
     @classmethod
     def _anchored_key(cls, value: object) -> object:
-        return _anchored_uri(value) if isinstance(value, str) else value
+        return anchored_uri(value) if isinstance(value, str) else value
 
     @field_validator("old_keys", mode="before")
     @classmethod
@@ -143,7 +142,7 @@ class AuditSinkConfig(BaseModel):
     @field_validator("old_keys")
     @classmethod
     def _anchored_keys(cls, value: Sequence[str]) -> Sequence[str]:
-        return tuple(_anchored_uri(text) for text in value)
+        return tuple(anchored_uri(text) for text in value)
 
     def plan(self) -> TrailPlan:
         """Return the trail that is described; raises ConfigError where none can be."""
@@ -232,17 +231,6 @@ def _members(config: object) -> dict[str, Any]:
         f"audit sink cannot be configured with a {type(config).__name__}.",
         hint="Give an AuditSinkConfig, a dict or keywords; a policy as policy=.",
     )
-
-
-def _anchored_uri(text: str) -> str:
-    try:
-        uri = KeyURI.parse(text)
-    except SealKeyError:
-        # Said when the key is opened: without it nothing is stored, and nothing goes unsealed.
-        return text
-    if uri.scheme != "file" or uri.path.startswith("/"):
-        return text
-    return str(replace(uri, path=str(Path(uri.path).absolute())))
 
 
 def _nearest(name: str) -> str:
