@@ -15,6 +15,7 @@ PAGES = [
     "README.md",
     "packages/fapilog-audit/README.md",
     "packages/fapilog-tamper/README.md",
+    "docs/how-to/audit-sink.md",
     "docs/how-to/seal-a-fapilog-service.md",
     "docs/reference/audit-events.md",
     "docs/reference/audit-trail.md",

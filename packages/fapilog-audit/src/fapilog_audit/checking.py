@@ -68,16 +68,8 @@ def check_event(event: AuditEvent, keyring: Keyring | None) -> bool:
     return line is not None and _says_its_line(event, line) and Verifier(keyring).verify_record(line)
 
 
-def check_chain(
-    events: Iterable[AuditEvent], keyring: Keyring | None, *, whole: bool = False
-) -> AuditChainVerificationResult:
-    """Verify events as a chain, oldest or newest first; those of several streams as a chain each.
-
-    Args:
-        events: what `get_events` returned.
-        keyring: the keys that are trusted.
-        whole: they are all that is stored, so what is missing between two of them was removed.
-    """
+def check_chain(events: Iterable[AuditEvent], keyring: Keyring | None) -> AuditChainVerificationResult:
+    """Verify events as a chain, oldest or newest first; those of several streams as a chain each."""
     given = list(events)
     if not given:
         return AuditChainVerificationResult(valid=False, events_checked=0, error_message="there are no events.")
@@ -94,7 +86,7 @@ def check_chain(
                 error_message=message,
             )
         streams.setdefault(event.stream or "", []).append(event)
-    results = [_check_stream(stream, found, keyring, whole=whole) for stream, found in streams.items()]
+    results = [_check_stream(stream, found, keyring) for stream, found in streams.items()]
     checked = sum(result.events_checked for result in results)
     worst = next((result for result in results if not result.valid), results[0])
     return AuditChainVerificationResult(
@@ -106,9 +98,7 @@ def check_chain(
     )
 
 
-def _check_stream(
-    stream: str, events: Sequence[AuditEvent], keyring: Keyring | None, *, whole: bool
-) -> AuditChainVerificationResult:
+def _check_stream(stream: str, events: Sequence[AuditEvent], keyring: Keyring | None) -> AuditChainVerificationResult:
     seqs = [event.sequence_number or 0 for event in events]
     descending = len(seqs) > 1 and seqs[0] > seqs[1]
     ordered = list(reversed(events)) if descending else events
@@ -120,8 +110,6 @@ def _check_stream(
             valid=False, events_checked=len(events), first_invalid_sequence=wrong, error_message=message
         )
     runs = _runs(ordered)
-    if whole:
-        return _result(verify_lines([line for _, lines in runs for line in lines], keyring))
     results = [_result(verify_lines(lines, keyring)) for _, lines in runs]
     checked = sum(result.events_checked for result in results)
     worst = next((result for result in results if not result.valid), results[0])
@@ -153,12 +141,12 @@ def _runs(events: Sequence[AuditEvent]) -> list[tuple[int, list[bytes]]]:
     return runs
 
 
-def check_folder(folder: Path, keyring: Keyring | None) -> AuditChainVerificationResult:
-    """Verify a whole folder; takes no lock, writes nothing."""
+def check_folder(folder: Path, keyring: Keyring | None, *, heads: Sequence[Path] = ()) -> AuditChainVerificationResult:
+    """Verify a whole folder, which must reach the heads given; takes no lock, writes nothing."""
     if not folder.exists():
         message = f"{folder} is not there: nothing was verified."
         return AuditChainVerificationResult(valid=False, events_checked=0, error_message=message)
-    return _result(verify_path(folder, keyring=keyring))
+    return _result(verify_path(folder, keyring=keyring, head=list(heads) or None))
 
 
 def _result(report: VerifyReport) -> AuditChainVerificationResult:

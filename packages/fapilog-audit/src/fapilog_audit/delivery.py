@@ -58,15 +58,17 @@ class Ticket:
     Attributes:
         attempted: set when an attempt has reached the event or failed before it.
         delivered: set when the backend has it, flushed where that was asked for.
+        why: what an attempt failed of; the next one may have worked since.
         patient: somebody waits for `delivered`, however many attempts fail.
     """
 
-    __slots__ = ("attempted", "delivered", "flush", "patient", "seq")
+    __slots__ = ("attempted", "delivered", "flush", "patient", "seq", "why")
 
     def __init__(self, seq: int, *, flush: bool, patient: bool) -> None:
         self.seq = seq
         self.flush = flush
         self.patient = patient
+        self.why: str | None = None
         self.attempted: Future[None] = Future()
         self.delivered: Future[None] = Future()
 
@@ -268,6 +270,7 @@ class Delivery:
         with self._guard:
             tickets, self._tickets = self._tickets, [ticket for ticket in self._tickets if ticket.patient]
         for ticket in tickets:
+            ticket.why = self.trouble
             tell(ticket.attempted)
         if first:
             warn(f"audit trail {self._label}: {self.trouble}; they are kept in the outbox and offered again.")

@@ -6,7 +6,8 @@ Nothing here needs a started trail; nothing takes a lock. What may wait for a di
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from fapilog_audit.backends.base import ReadableBackend
@@ -16,6 +17,7 @@ from fapilog_audit.ledger import off_loop
 from fapilog_audit.reading import EventPage, Follower, Query, count_events, find_event, read_events
 from fapilog_audit.reading.matching import Matcher
 from fapilog_audit.retention import retention_plan
+from fapilog_audit.stocktaking import Stocktaking
 from fapilog_tamper.keys import Keyring
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from fapilog_audit.backends.base import StorageBackend
     from fapilog_audit.event import AuditEvent
     from fapilog_audit.kinds import AuditEventType, AuditLogLevel
+    from fapilog_audit.outbox import Outbox
     from fapilog_audit.policy import CompliancePolicy
     from fapilog_audit.retention import RetentionItem
 
@@ -68,8 +71,10 @@ class TrailReader:
         policy: CompliancePolicy,
         backend: StorageBackend | None,
         keyring: Callable[[], Keyring | None],
+        outbox: Outbox,
     ) -> None:
         self._folder = folder
+        self._outbox = outbox
         self._policy = policy
         self._backend = backend
         self.keyring = keyring
@@ -278,15 +283,23 @@ class TrailReader:
         """Verify everything that is stored. Takes no lock and writes nothing; the trail need not be started."""
         if self._backend is None:
             return await off_loop(lambda: check_folder(self._folder, self.keyring()))
-        events: list[AuditEvent] = []
-        cursor: str | None = None
-        while True:
-            page = await self._read(Query(newest_first=False, limit=_PAGE, cursor=cursor, include_control=True))
-            events += page
-            cursor = page.cursor
-            if cursor is None or not page:
-                break
-        return await off_loop(lambda: check_chain(events, self.keyring(), whole=True))
+        with Stocktaking(self._outbox) as taking:
+            async for page in self._pages():
+                await off_loop(partial(taking.add, page))
+            return await off_loop(lambda: taking.result(self.keyring()))
+
+    async def _pages(self) -> AsyncIterator[EventPage]:
+        """Yield all that a backend holds, oldest first."""
+        query = Query(newest_first=False, limit=_PAGE, include_control=True)
+        page = await self._read(query)
+        if page.cursor is None and len(page) >= _PAGE:
+            # A backend that knows no cursors, and may have more.
+            page = await self._read(replace(query, limit=None))
+        yield page
+        while page.cursor is not None and page.cursor != query.cursor:
+            query = replace(query, cursor=page.cursor)
+            page = await self._read(query)
+            yield page
 
 
 def _ring(key: object) -> Keyring | None:

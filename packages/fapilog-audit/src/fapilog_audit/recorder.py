@@ -296,7 +296,7 @@ class Recorder:
 
         def check() -> None:
             if self._on_failure == "raise" and not ticket.delivered.done():
-                error = StorageError(f"event {event_id} is not stored: {delivery.trouble or 'the backend is slow'}.")
+                error = StorageError(f"event {event_id} is not stored: {ticket.why or 'the backend is slow'}.")
                 error.event_id, error.pending = event_id, True
                 raise error
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from fapilog_audit.errors import ConfigError
+from fapilog_audit.outbox import Outbox
 from fapilog_tamper.errors import HintedError
 from fapilog_tamper.keys import Keyring, SigningKey, anchored_uri, open_signing_key
+from fapilog_tamper.layout import STATE_FOLDER
 from fapilog_tamper.rotation import Rotation
 from fapilog_tamper.settings import check_timeout
 from fapilog_tamper.writer.promise import Durability, parse_promise
@@ -104,6 +106,11 @@ class TrailSettings:
     def handlers(self) -> tuple[AlertHandler, ...]:
         """Who hears of alerts."""
         return (self.on_alert,) if callable(self.on_alert) else tuple(self.on_alert)
+
+    @property
+    def outbox(self) -> Outbox:
+        """The outbox, for a trail with a backend."""
+        return Outbox(self.folder / STATE_FOLDER if self.state is None else self.state)
 
     def open_key(self) -> SigningKey | None:
         """Return the key that events are sealed under; raises SealKeyError."""

@@ -125,7 +125,7 @@ class AuditTrail(TrailReader, TrailWriter):
         self.given_backend = storage_backend if backend is None else backend
         """The backend that the trail was given."""
         foreign, self.settings = _place(settings, backend, storage_backend)
-        super().__init__(self.settings.folder, self.policy, foreign, self.settings.keyring)
+        super().__init__(self.settings.folder, self.policy, foreign, self.settings.keyring, self.settings.outbox)
         TrailWriter.__init__(self, self.settings, self.policy, foreign, self._check_open_segments)
         self._life = threading.RLock()
         self._started = self._stopped = False

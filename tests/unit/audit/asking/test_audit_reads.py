@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from fapilog_audit import AuditError, AuditEvent, AuditTrail, CompliancePolicy, ConfigError
+from fapilog_tamper.keys import HmacKey
 
 TYPE = "acme.test.happened"
 SOON = 30.0
@@ -348,6 +349,61 @@ async def test_a_gap_in_a_backend_is_tampering(tmp_path):
         result = await trail.verify_chain_from_storage()
     assert (result.valid, result.first_invalid_sequence) == (False, 4)
     assert result.error_message.startswith("tampered")
+
+
+@pytest.mark.parametrize("key", [None, HmacKey("k", bytes(32))])
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_an_end_that_was_cut_off_a_backend_is_found(tmp_path, key, stopped):
+    backend = Readable()
+    trail = AuditTrail(backend=backend, state_dir=tmp_path, key=key)
+    for n in range(6):
+        await trail.log_event(TYPE, f"m{n}", durability="synced")
+    await trail.drain(SOON)
+    if stopped:
+        await trail.stop()
+        assert (await trail.verify_chain_from_storage()).valid
+        del backend.events[4:]
+        result = await trail.verify_chain_from_storage()
+        assert not result.valid
+        assert result.error_message.startswith("tampered")
+        backend.events.clear()
+        assert not (await trail.verify_chain_from_storage()).valid
+    else:
+        assert (await trail.verify_chain_from_storage()).valid
+        await trail.stop()
+
+
+async def test_what_a_backend_did_not_take_yet_is_not_missing(tmp_path):
+    class Shut(Readable):
+        shut = False
+
+        async def write(self, event):
+            if self.shut:
+                raise OSError("shut")
+            self.events.append(event)
+
+    backend = Shut()
+    trail = AuditTrail(backend=backend, state_dir=tmp_path)
+    for n in range(3):
+        await trail.log_event(TYPE, f"m{n}")
+    assert await trail.drain(SOON) == []
+    backend.shut = True
+    with pytest.warns(RuntimeWarning, match="refuses"):
+        await trail.log_event(TYPE, "m3", durability="synced")
+    result = await trail.verify_chain_from_storage()
+    assert (result.valid, result.events_checked) == (True, 4)
+    backend.shut = False
+    assert await trail.stop() == []
+
+
+async def test_a_backend_without_cursors_is_verified_whole(tmp_path):
+    backend = Readable()
+    async with AuditTrail(backend=backend, state_dir=tmp_path) as trail:
+        for n in range(1200):
+            await trail.log_event(TYPE, f"m{n}", durability="accepted")
+        assert await trail.drain(SOON) == []
+        result = await trail.verify_chain_from_storage()
+        assert (result.valid, result.events_checked) == (True, 1200)
 
 
 async def test_a_backend_that_cannot_be_read_says_so(tmp_path):
