@@ -47,12 +47,13 @@ class Waiting:
 
     Attributes:
         log: the log that has sealed it and not stored it yet; None where none has.
+        stream: the stream that it stands in, once it is stored.
         seq: its place there.
         attempted: set when an attempt has reached it or failed before it.
         stored: set when its promise is kept.
     """
 
-    __slots__ = ("attempted", "encoded", "event_id", "log", "promise", "seq", "stored")
+    __slots__ = ("attempted", "encoded", "event_id", "log", "promise", "seq", "stored", "stream")
 
     def __init__(
         self, event_id: str, encoded: Encoded, promise: Durability, *, log: SealedLog | None = None, seq: int = 0
@@ -61,6 +62,7 @@ class Waiting:
         self.encoded = encoded
         self.promise = promise
         self.log = log
+        self.stream = ""
         self.seq = seq
         self.attempted: Future[None] = Future()
         self.stored: Future[None] = Future()
@@ -85,7 +87,7 @@ class Backlog:
         self,
         ledger: Ledger,
         unseen_of: Callable[[SealedLog], frozenset[int]],
-        on_stored: Callable[[int], None],
+        on_stored: Callable[[Waiting], None],
         *,
         label: str,
         max_bytes: int,
@@ -108,6 +110,7 @@ class Backlog:
     def let_go(self) -> None:
         """Begin anew in a child that was just forked: what waits is stored by the parent."""
         self._queue.clear()
+        self._ended = False
         self._untold = None
         self._before_gap = 0
         self._bytes = 0
@@ -138,9 +141,14 @@ class Backlog:
             waiting: the event.
             why: what does not work, for the warning.
             force: take it whatever room there is: its caller waits, or a log holds it anyway.
+
+        Raises:
+            StoppedError: the trail was stopped.
         """
         size = len(waiting.encoded.payload)
         with self._changed:
+            if self._ended:
+                raise StoppedError("the trail was stopped.")
             first = not self.busy
             if self._queue and self._bytes + size > self._max_bytes and not force:
                 self._lose(waiting, why)
@@ -212,7 +220,7 @@ class Backlog:
         """Give up what waits: the trail was stopped, its log closed without the entries `lost`; return what is lost."""
         with self._changed:
             queue, self._queue = self._queue, deque()
-            self._untold = None
+            self._ended, self._untold = True, None
             self._bytes = 0
             self._changed.notify_all()
         left = [one for one in queue if one.log is None or one.log is not log or one.seq in lost]
@@ -275,10 +283,10 @@ class Backlog:
 
     def _append(self, log: SealedLog, waiting: Waiting) -> bool:
         try:
-            waiting.seq = log.append(waiting.encoded, durability=waiting.promise).seq
+            waiting.stream, waiting.seq, _ = log.append(waiting.encoded, durability=waiting.promise)
         except StoreError as error:
             if error.seqs:
-                waiting.log, waiting.seq = log, error.seqs[0]
+                waiting.log, waiting.stream, waiting.seq = log, log.stream, error.seqs[0]
             return False
         except HintedError:
             return False
@@ -303,8 +311,7 @@ class Backlog:
                 self._before_gap -= 1
             self._failing = False
             self._changed.notify_all()
-        self._on_stored(waiting.seq)
-        tell(waiting.stored)
+        self._on_stored(waiting)
         tell(waiting.attempted)
 
     def _tell_of_losses(self) -> bool:

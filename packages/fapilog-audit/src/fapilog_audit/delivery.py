@@ -9,7 +9,6 @@ crash events are offered twice rather than never. Segments of the outbox that we
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections import deque
 from concurrent.futures import Future
@@ -20,26 +19,17 @@ from typing import TYPE_CHECKING, Final
 from fapilog_audit.errors import StoppedError
 from fapilog_audit.futures import tell
 from fapilog_audit.reading import Follower
-from fapilog_tamper.errors import FormatError, HintedError
-from fapilog_tamper.layout import (
-    is_segment_name,
-    lock_name,
-    manifest_name,
-    parse_segment_name,
-    plain_name,
-    segment_place,
-)
-from fapilog_tamper.manifest import parse_manifest
-from fapilog_tamper.names import percent_encode
+from fapilog_tamper.errors import HintedError
+from fapilog_tamper.layout import lock_name
 from fapilog_tamper.store.files import FileStore
 from fapilog_tamper.writer.troubles import warn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from fapilog_audit.backends.base import StorageBackend
     from fapilog_audit.event import AuditEvent
+    from fapilog_audit.outbox import Outbox
     from fapilog_tamper.store.base import Lock
 
 __all__ = ["Delivery", "Ticket"]
@@ -62,9 +52,10 @@ class Ticket:
         patient: somebody waits for `delivered`, however many attempts fail.
     """
 
-    __slots__ = ("attempted", "delivered", "flush", "patient", "seq", "why")
+    __slots__ = ("attempted", "delivered", "flush", "patient", "seq", "stream", "why")
 
-    def __init__(self, seq: int, *, flush: bool, patient: bool) -> None:
+    def __init__(self, stream: str, seq: int, *, flush: bool, patient: bool) -> None:
+        self.stream = stream
         self.seq = seq
         self.flush = flush
         self.patient = patient
@@ -74,21 +65,19 @@ class Ticket:
 
 
 class Delivery:
-    """Offers the events of one stream to a backend, and those of streams that nobody else delivers."""
+    """Offers the events of a trail to a backend, and those of streams that nobody else delivers."""
 
-    def __init__(self, backend: StorageBackend, outbox: Path, state: Path, *, label: str) -> None:
+    def __init__(self, backend: StorageBackend, outbox: Outbox, *, label: str) -> None:
         self._backend = backend
-        self._outbox = FileStore(outbox)
-        self._state = FileStore(state)
+        self._outbox = outbox
         self._label = label
-        self._stream = ""
         self._strays: dict[str, Lock] = {}
         self._done: dict[str, int] = {}
         self._marked: dict[str, int] = {}
         self._marked_at = 0.0
         self._guard = threading.Lock()
         self._tickets: list[Ticket] = []
-        self._own: deque[int] = deque()
+        self._own: dict[str, deque[int]] = {}
         self._finishing = False
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -105,47 +94,52 @@ class Delivery:
         return self._thread is not None and self._thread.is_alive()
 
     def start(self, stream: str) -> None:
-        """Begin to deliver a stream, behind its mark."""
+        """Begin to deliver a stream, behind its mark; a log that had to be opened anew may be another one."""
         if self.running:
+            with self._guard:
+                self._done.setdefault(stream, self._outbox.read_mark(stream))
             return
-        self._stream, self._ending, self._finishing = stream, False, False
+        self._ending = self._finishing = False
         self._news = asyncio.Event()
-        self._done = {stream: self._read_mark(stream), **self._take_strays(stream)}
+        self._done = {stream: self._outbox.read_mark(stream), **self._take_strays(stream)}
         self._marked = dict(self._done)
-        self._thread = threading.Thread(target=self._run, name=f"audit backend {self._label}", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name=f"audit backend {self._label}", daemon=True)
+        # Where the interpreter ends there is no thread to be had: the outbox keeps the events for the next process.
+        with suppress(RuntimeError):
+            thread.start()
+            self._thread = thread
 
     @property
     def undelivered(self) -> int:
         """How many events of this trail the backend does not have."""
-        return len(self._own)
+        return sum(map(len, self._own.values()))
 
     def undelivered_ids(self) -> list[str]:
         """Return the events of this trail that the backend does not have, as the outbox has them."""
         with self._guard:
-            own = set(self._own)
+            own = {stream: set(seqs) for stream, seqs in self._own.items() if seqs}
         if not own:
             return []
-        follower = Follower(self._outbox.path, after={self._stream: min(own) - 1})
+        follower = Follower(self._outbox.folder, after={stream: min(seqs) - 1 for stream, seqs in own.items()})
         found: list[str] = []
         with suppress(HintedError):
             while events := follower.poll():
-                mine = (event for event in events if event.stream == self._stream and event.sequence_number in own)
+                mine = (event for event in events if event.sequence_number in own.get(event.stream or "", ()))
                 found += [event.event_id for event in mine]
         return found
 
-    def add(self, seq: int) -> None:
+    def add(self, stream: str, seq: int) -> None:
         """Have an event of this trail delivered."""
         with self._guard:
-            if seq > self._done.get(self._stream, 0):
-                self._own.append(seq)
+            if seq > self._done.get(stream, 0):
+                self._own.setdefault(stream, deque()).append(seq)
         self.wake()
 
-    def ask(self, seq: int, *, flush: bool, patient: bool) -> Ticket:
-        """Return a ticket for the delivery of all through `seq`."""
-        ticket = Ticket(seq, flush=flush, patient=patient)
+    def ask(self, stream: str, seq: int, *, flush: bool, patient: bool) -> Ticket:
+        """Return a ticket for the delivery of all of a stream through `seq`."""
+        ticket = Ticket(stream, seq, flush=flush, patient=patient)
         with self._guard:
-            done = not flush and self._done.get(self._stream, 0) >= seq
+            done = not flush and self._done.get(stream, 0) >= seq
             if not done:
                 self._tickets.append(ticket)
         if done:
@@ -209,7 +203,7 @@ class Delivery:
             self._task.cancel()
 
     async def _serve(self) -> None:
-        follower = Follower(self._outbox.path, after=dict(self._done), include_control=True)
+        follower = Follower(self._outbox.folder, after=dict(self._done), include_control=True)
         try:
             while not (self._ending and monotonic() >= self._deadline):
                 self._news.clear()
@@ -269,19 +263,19 @@ class Delivery:
         self.trouble = f"{what} ({type(error).__name__}: {error})"
         with self._guard:
             tickets, self._tickets = self._tickets, [ticket for ticket in self._tickets if ticket.patient]
+        if first:
+            warn(f"audit trail {self._label}: {self.trouble}; they are kept in the outbox and offered again.")
         for ticket in tickets:
             ticket.why = self.trouble
             tell(ticket.attempted)
-        if first:
-            warn(f"audit trail {self._label}: {self.trouble}; they are kept in the outbox and offered again.")
 
     async def _took(self, stream: str, seq: int) -> None:
         with self._guard:
             self._done[stream] = seq
-            while stream == self._stream and self._own and self._own[0] <= seq:
-                self._own.popleft()
-        if stream == self._stream:
-            await self._settle()
+            own = self._own.get(stream)
+            while own and own[0] <= seq:
+                own.popleft()
+        await self._settle()
         if seq - self._marked.get(stream, 0) >= _MARK_EVENTS:
             await self._keep_mark(now=True)
 
@@ -290,10 +284,10 @@ class Delivery:
 
         An event may be delivered before its ticket is there.
         """
-        done = self._done[self._stream]
         with self._guard:
-            reached = [ticket for ticket in self._tickets if ticket.seq <= done]
-            self._tickets = [ticket for ticket in self._tickets if ticket.seq > done]
+            reached = [ticket for ticket in self._tickets if ticket.seq <= self._done.get(ticket.stream, 0)]
+            if reached:
+                self._tickets = [ticket for ticket in self._tickets if ticket not in reached]
         flushed = not any(ticket.flush for ticket in reached) or await self._flush()
         for ticket in reached:
             tell(ticket.attempted)
@@ -353,57 +347,19 @@ class Delivery:
         try:
             for stream, seq in self._done.items():
                 if seq > self._marked.get(stream, 0):
-                    mark = json.dumps({"schema_version": "1.0", "stream": stream, "delivered": seq})
-                    self._state.replace(_mark_name(stream), mark.encode() + b"\n")
-                    self._prune(stream, seq)
+                    self._outbox.write_mark(stream, seq)
+                    self._outbox.prune(stream, seq)
         except OSError as error:
             warn(f"audit trail {self._label}: how far events were delivered cannot be written ({error.strerror}).")
             return
         self._marked = dict(self._done)
 
-    def _read_mark(self, stream: str) -> int:
-        try:
-            mark = json.loads(self._state.read(_mark_name(stream)))
-            seq = mark["delivered"]
-        except (OSError, ValueError, KeyError, TypeError):
-            # Nothing delivered, or nobody knows how far: everything that is in the outbox is offered again.
-            return 0
-        return seq if type(seq) is int and seq > 0 else 0
-
-    def _prune(self, stream: str, seq: int) -> None:
-        """Remove segments of the outbox that were delivered as a whole; the last one stays, where the log goes on."""
-        names = self._outbox.names()
-        places = {name: place for name in names if (place := segment_place(name, stream)) is not None}
-        # Names do not sort as their places do: the tenth file of a day stands before the second.
-        closed = sorted(
-            (name for name in names if is_segment_name(name) and name in places), key=lambda name: places[name]
-        )
-        for name in closed[:-1]:
-            described = manifest_name(plain_name(name))
-            try:
-                manifest = parse_manifest(self._outbox.read(described))
-            except (FileNotFoundError, FormatError):
-                continue
-            if manifest.last_seq <= seq:
-                self._outbox.remove(name)
-                self._outbox.remove(described)
-
     def _take_strays(self, own: str) -> dict[str, int]:
         """Take over streams of processes that are gone: nobody else would deliver what they left."""
         found: dict[str, int] = {}
-        names = self._outbox.names()
-        for stream in sorted(_streams_of(names) - {own}):
-            lock = self._state.lock(lock_name(stream))
+        for stream in sorted(self._outbox.streams() - {own}):
+            lock = FileStore(self._outbox.state).lock(lock_name(stream))
             if lock is not None:
                 self._strays[stream] = lock
-                found[stream] = self._read_mark(stream)
+                found[stream] = self._outbox.read_mark(stream)
         return found
-
-
-def _streams_of(names: list[str]) -> set[str]:
-    parsed = (parse_segment_name(plain_name(name)) for name in names if is_segment_name(name))
-    return {place[0] for place in parsed if place is not None}
-
-
-def _mark_name(stream: str) -> str:
-    return f"{percent_encode(stream)}.delivered"

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from fapilog_audit.errors import StoppedError
 from fapilog_audit.settings import STREAM
-from fapilog_tamper.errors import HintedError, StoreError
+from fapilog_tamper.errors import HeadError, HintedError, RollbackError, StoreError
 from fapilog_tamper.sealer import SealedLog
+from fapilog_tamper.writer.troubles import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from fapilog_audit.policy import OnStorageFailure
     from fapilog_audit.settings import TrailSettings
 
 __all__ = ["Ledger", "SharedCall", "off_loop"]
@@ -50,14 +52,16 @@ class Ledger:
         state: Path | None = None,
         before_opening: Callable[[], None] = lambda: None,
         after_opening: Callable[[SealedLog], None] = lambda _: None,
-        patient: bool = False,
+        on_failure: OnStorageFailure = "contain",
     ) -> None:
         self._settings = settings
         self._folder = folder
         self._state = settings.state if state is None else state
         self._before_opening = before_opening
         self._after_opening = after_opening
-        self._patient = patient
+        self._on_failure = on_failure
+        self.suspect: str | None = None
+        """Why a chain of its own was begun, in place of one that is not to be believed."""
         self._opening = threading.RLock()
         self._failed: tuple[float, HintedError] | None = None
         self._closed = False
@@ -163,6 +167,20 @@ class Ledger:
         self._future = None
 
     def _open(self) -> SealedLog:
+        try:
+            return self._open_log(restart=False)
+        except (RollbackError, HeadError) as error:
+            if self._on_failure != "contain":
+                raise
+            log = self._open_log(restart=True)
+            self.suspect = error.message
+            warn(
+                f"audit trail {self._folder}: {error.message} What is recorded from now on stands in a chain of its "
+                f"own, {log.stream}; see what was changed: fapilog-audit verify."
+            )
+            return log
+
+    def _open_log(self, *, restart: bool) -> SealedLog:
         settings = self._settings
         return SealedLog.open(
             self._folder,
@@ -175,9 +193,10 @@ class Ledger:
             state_dir=self._state,
             keyring=settings.keyring(),
             max_buffer_bytes=settings.max_buffer_bytes,
-            on_full="wait" if self._patient else "raise",
+            on_full="wait" if self._on_failure == "block" else "raise",
             on_failure="raise",
             sign_each=True,
+            restart=restart,
             timeout=settings.timeout,
         )
 

@@ -11,7 +11,16 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fapilog_tamper.layout import is_segment_name, parse_head_name, parse_segment_name, plain_name
+from fapilog_tamper.errors import FormatError
+from fapilog_tamper.layout import (
+    is_segment_name,
+    manifest_name,
+    parse_head_name,
+    parse_segment_name,
+    plain_name,
+    segment_place,
+)
+from fapilog_tamper.manifest import parse_manifest
 from fapilog_tamper.names import percent_encode
 from fapilog_tamper.store.files import FileStore
 
@@ -56,6 +65,25 @@ class Outbox:
         """Write down how far a stream was delivered; raises OSError."""
         mark = json.dumps({"schema_version": "1.0", "stream": stream, "delivered": seq})
         FileStore(self.state).replace(_mark_name(stream), mark.encode() + b"\n")
+
+    def prune(self, stream: str, seq: int) -> None:
+        """Remove segments that were delivered as a whole; the last one stays, where the log goes on. Raises OSError."""
+        store = FileStore(self.folder)
+        names = store.names()
+        places = {name: place for name in names if (place := segment_place(name, stream)) is not None}
+        # Names do not sort as their places do: the tenth file of a day stands before the second.
+        segments = sorted(
+            (name for name in names if is_segment_name(name) and name in places), key=lambda name: places[name]
+        )
+        for name in segments[:-1]:
+            described = manifest_name(plain_name(name))
+            try:
+                manifest = parse_manifest(store.read(described))
+            except (FileNotFoundError, FormatError):
+                continue
+            if manifest.last_seq <= seq:
+                store.remove(name)
+                store.remove(described)
 
 
 def _mark_name(stream: str) -> str:

@@ -21,17 +21,15 @@ from typing import TYPE_CHECKING, Final
 from fapilog_audit.backlog import Backlog, Waiting
 from fapilog_audit.delivery import Delivery
 from fapilog_audit.errors import StoppedError, StorageError
+from fapilog_audit.futures import Wait, tell
 from fapilog_audit.ledger import Ledger, SharedCall
 from fapilog_tamper.errors import FullError, HintedError, StoreError
-from fapilog_tamper.layout import STATE_FOLDER
 from fapilog_tamper.writer import exits
 from fapilog_tamper.writer.stats import Health
 from fapilog_tamper.writer.troubles import warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
-    from pathlib import Path
 
     from fapilog_audit.backends.base import StorageBackend
     from fapilog_audit.policy import OnStorageFailure
@@ -60,36 +58,6 @@ class Special:
     count: int = 0
 
 
-class _Wait:
-    """What an event waits for: `future`, for `seconds` at most, None without an end; `check` says how it ended."""
-
-    __slots__ = ("_check", "_future", "_seconds")
-
-    def __init__(
-        self,
-        future: Future[None] | None = None,
-        seconds: float | None = None,
-        check: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._future = future
-        self._seconds = seconds
-        self._check = check
-
-    async def over_async(self) -> None:
-        """Wait in a coroutine."""
-        if self._future is not None and not self._future.done():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.wrap_future(self._future), self._seconds)
-        self._check()
-
-    def over(self) -> None:
-        """Wait in a thread."""
-        if self._future is not None and not self._future.done():
-            with suppress(TimeoutError):
-                self._future.result(self._seconds)
-        self._check()
-
-
 class Recorder:
     """Stores the events of one trail. Any thread and loop may call it."""
 
@@ -109,20 +77,18 @@ class Recorder:
         self._label = str(settings.folder) if backend is None else type(backend).__name__
         self._delivery: Delivery | None = None
         if backend is None:
-            self.ledger = Ledger(
-                settings, settings.folder, before_opening=before_opening, patient=on_failure == "block"
-            )
+            self.ledger = Ledger(settings, settings.folder, before_opening=before_opening, on_failure=on_failure)
         else:
-            state = _state_of(settings)
+            outbox = settings.outbox
             self.ledger = Ledger(
                 settings,
-                state / "outbox",
-                state=state,
+                outbox.folder,
+                state=outbox.state,
                 before_opening=before_opening,
                 after_opening=self._deliver,
-                patient=on_failure == "block",
+                on_failure=on_failure,
             )
-            self._delivery = Delivery(backend, state / "outbox", state, label=self._label)
+            self._delivery = Delivery(backend, outbox, label=self._label)
         self._backlog = Backlog(
             self.ledger,
             self._unseen_of,
@@ -216,40 +182,41 @@ class Recorder:
             raise StoppedError("the trail was stopped.")
         _OPEN.add(self)
         exits.before(_end_all)
-        log = self.ledger.open(now=now)
-        if self._delivery is not None and not self._delivery.running:
-            self._delivery.start(log.stream)
-        return log
+        return self.ledger.open(now=now)
 
-    def _queue(self, waiting: Waiting, special: Special | None) -> _Wait:
+    def _queue(self, waiting: Waiting, special: Special | None) -> Wait:
         """Put an event behind those that wait."""
         self._require_running()
         self._count(special)
         if not self._backlog.add(waiting, self.trouble or "others wait", force=self._on_failure == "block"):
-            return _Wait()
+            return Wait()
         self._hurry()
         if self._on_failure == "block":
-            return _Wait(waiting.stored)
-        return _Wait(waiting.attempted, self._settings.timeout)
+            return Wait(waiting.stored)
+        return Wait(waiting.attempted, self._settings.timeout)
 
     def _refuse(
         self, waiting: Waiting, special: Special | None, error: HintedError, log: SealedLog | None = None
-    ) -> _Wait:
+    ) -> Wait:
         """Do as the policy says with an event that was not stored at once."""
+        seqs = error.seqs if isinstance(error, StoreError) else ()
+        if log is not None and seqs:
+            waiting.log, waiting.stream, waiting.seq = log, log.stream, seqs[0]
+            if self._stopped and log.is_stored(seqs[0], waiting.promise):
+                # By the end of the log, which came in between.
+                self._count(special)
+                return Wait()
         self._require_running()
         self._count(special)
-        seqs = error.seqs if isinstance(error, StoreError) else ()
-        if seqs:
-            waiting.log, waiting.seq = log, seqs[0]
         if self._on_failure == "raise":
             raise self._not_stored(waiting, error, pending=bool(seqs)) from error
         if isinstance(error, FullError) and self._on_failure == "contain":
             # The log counts it in a gap entry.
             self._count_refused(error)
-            return _Wait()
+            return Wait()
         self._backlog.add(waiting, error.message, force=self._on_failure == "block" or bool(seqs))
         self._hurry()
-        return _Wait(waiting.stored if self._on_failure == "block" else None)
+        return Wait(waiting.stored if self._on_failure == "block" else None)
 
     def _hurry(self) -> None:
         """Have the caller store what waits at interpreter exit: while the log is closed there, no thread will later."""
@@ -274,7 +241,7 @@ class Recorder:
         if first:
             warn(f"audit trail {self._label}: events are lost: {error.message}")
 
-    def _appended(self, log: SealedLog, event_id: str, receipt: Receipt, promise: Durability) -> _Wait:
+    def _appended(self, log: SealedLog, event_id: str, receipt: Receipt, promise: Durability) -> Wait:
         """Behind an append that succeeded: have the event delivered, or remember that nobody has waited for it."""
         delivery = self._delivery
         if delivery is None:
@@ -283,16 +250,16 @@ class Recorder:
                 # What is not stored yet stays in sight; the buffer of the log bounds how much that is.
                 while len(self._unseen) > _UNSEEN and self._is_settled(*self._unseen[0][:2]):
                     self._unseen.popleft()
-            return _Wait()
-        if not delivery.running:
-            # In a child that was just forked, whose log is another stream.
-            delivery.start(receipt.stream)
-        delivery.add(receipt.seq)
-        if promise == "accepted":
-            return _Wait()
-        ticket = delivery.ask(receipt.seq, flush=promise == "synced", patient=self._on_failure == "block")
+            return Wait()
+        # In a child that was just forked, whose log is another stream, nothing delivers yet.
+        delivery.start(receipt.stream)
+        delivery.add(receipt.stream, receipt.seq)
+        if promise == "accepted" or (self._exiting and not delivery.running):
+            return Wait()
+        patient = self._on_failure == "block"
+        ticket = delivery.ask(receipt.stream, receipt.seq, flush=promise == "synced", patient=patient)
         if self._on_failure == "block":
-            return _Wait(ticket.delivered)
+            return Wait(ticket.delivered)
 
         def check() -> None:
             if self._on_failure == "raise" and not ticket.delivered.done():
@@ -300,18 +267,25 @@ class Recorder:
                 error.event_id, error.pending = event_id, True
                 raise error
 
-        return _Wait(ticket.attempted, self._settings.timeout, check)
+        return Wait(ticket.attempted, self._settings.timeout, check)
 
     def _is_settled(self, log: SealedLog, seq: int) -> bool:
         return log is not self.ledger.log or log.is_stored(seq)
 
     def _deliver(self, log: SealedLog) -> None:
-        if self._delivery is not None and not self._delivery.running:
+        if self._delivery is not None:
             self._delivery.start(log.stream)
 
-    def _stored_late(self, seq: int) -> None:
-        if self._delivery is not None:
-            self._delivery.add(seq)
+    def _stored_late(self, waiting: Waiting) -> None:
+        """Behind the backlog, which has stored an event: who waits for a backend waits on."""
+        delivery = self._delivery
+        if delivery is not None:
+            delivery.add(waiting.stream, waiting.seq)
+        if delivery is None or self._on_failure != "block":
+            tell(waiting.stored)
+            return
+        ticket = delivery.ask(waiting.stream, waiting.seq, flush=waiting.promise == "synced", patient=True)
+        ticket.delivered.add_done_callback(lambda done: tell(waiting.stored, done.exception()))
 
     def _unseen_of(self, log: SealedLog) -> frozenset[int]:
         return frozenset(seq for of, seq, _ in list(self._unseen) if of is log)
@@ -365,8 +339,8 @@ class Recorder:
                     seq for of, seq, _ in list(self._unseen) if of is log and not log.is_stored(seq, "written")
                 )
             if self._delivery is not None and self._delivery.running:
-                ticket = self._delivery.ask(log.head.seq, flush=True, patient=True)
-                _Wait(ticket.delivered, max(0.0, deadline - monotonic())).over()
+                ticket = self._delivery.ask(log.stream, log.head.seq, flush=True, patient=True)
+                Wait(ticket.delivered, max(0.0, deadline - monotonic())).over()
         return [*self._undelivered(), *self._backlog.ids, *self._lost_unseen(log, lost)]
 
     def stop(self, timeout: float) -> list[str]:
@@ -376,20 +350,29 @@ class Recorder:
         self._stopped = True
         log = self.ledger.log
         lost: frozenset[int] = frozenset()
+        if self._delivery is not None:
+            # Before the stream is anybody's: another process would offer the same events.
+            self._flush(max(0.0, deadline - monotonic()))
+            self._delivery.stop(max(0.0, deadline - monotonic()))
         try:
             self.ledger.close(max(0.0, deadline - monotonic()))
         except StoreError as error:
             lost = frozenset(error.seqs)
             warn(f"audit trail {self._label}: {error}")
         left = self._backlog.end(log, lost)
-        if self._delivery is not None:
-            self._delivery.stop(max(0.0, deadline - monotonic()))
         _OPEN.discard(self)
         unseen = self._lost_unseen(log, lost)
         with self._counting:
             self._refused += len(unseen)
             self._unseen.clear()
         return [*self._undelivered(), *left, *unseen]
+
+    def _flush(self, timeout: float) -> None:
+        """Bring what was only accepted to the outbox, from where it is delivered."""
+        log = self.ledger.log
+        if log is not None:
+            with suppress(StoreError):
+                log.flush(timeout)
 
     def begin_again(self) -> None:
         """Take events again, after a stop."""
@@ -410,15 +393,8 @@ class Recorder:
         if left:
             warn(f"audit trail {self._label}: {len(left)} events are not stored at exit: {self.trouble}")
         if self._delivery is not None:
-            if self.ledger.log is not None:
-                # What was only accepted must be in the outbox first.
-                with suppress(StoreError):
-                    self.ledger.log.flush(_AT_EXIT)
+            self._flush(_AT_EXIT)
             self._delivery.stop(_AT_EXIT)
-
-
-def _state_of(settings: TrailSettings) -> Path:
-    return settings.folder / STATE_FOLDER if settings.state is None else settings.state
 
 
 def _end_all() -> None:

@@ -14,6 +14,7 @@ import threading
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakSet
 
@@ -254,8 +255,9 @@ class AuditTrail(TrailReader, TrailWriter):
                 self.log(AuditEventType.SYSTEM_SHUTDOWN, "the audit trail is stopped", component=_COMPONENT)
             self._stopped, self._started = True, False
             self._ready = self._idle = False
+            deadline = monotonic() + timeout
             left = self._recorder.stop(timeout)
-            self._alerts.wait(timeout)
+            self._alerts.wait(max(0.0, deadline - monotonic()))
             return left
 
     async def cleanup(self) -> None:
@@ -287,9 +289,8 @@ class AuditTrail(TrailReader, TrailWriter):
         if not self.policy.enabled:
             return Health(ok=False, reason="the policy is not enabled: no event is recorded")
         state = self._recorder.health()
-        if state.ok and self._suspect is not None:
-            return Health(ok=False, reason=self._suspect)
-        return state
+        suspect = self._recorder.ledger.suspect or self._suspect
+        return Health(ok=False, reason=suspect) if state.ok and suspect is not None else state
 
     async def get_statistics(self) -> dict[str, Any]:
         """Return what was counted since the trail was made: accepted = stored + failed + pending, and by kind."""

@@ -86,7 +86,7 @@ async def test_a_synced_event_that_the_backend_has_already_is_flushed_all_the_sa
     async with made(tmp_path, backend, "block") as trail:
         first = await trail.log_event(TYPE, "m0")
         assert backend.ids == [first]
-        ticket = trail._recorder._delivery.ask(1, flush=True, patient=True)
+        ticket = trail._recorder._delivery.ask("audit", 1, flush=True, patient=True)
         await asyncio.to_thread(ticket.delivered.result, BOUND)
         assert backend.calls[-1] == "flush"
 

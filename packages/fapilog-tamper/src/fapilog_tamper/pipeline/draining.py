@@ -80,7 +80,7 @@ def install_exit_drain(*, timeout: float | None = None) -> None:
         _state.pid = os.getpid()
         if at_exit:
             _before_threads_end(_do_without_threads)
-            exits.before(_drain_at_exit)
+            exits.before(_drain_at_exit, first=True)
     if by_signal and threading.current_thread() is threading.main_thread():
         # First fapilog's, which is installed only once and would take the place of ours.
         fapilog.install_shutdown_handlers()

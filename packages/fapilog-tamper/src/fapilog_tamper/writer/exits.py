@@ -43,10 +43,15 @@ def register(ending: Ending) -> None:
     _hook_once()
 
 
-def before(hook: Callable[[], None]) -> None:
-    """Call something at exit before the logs are closed; all other threads but daemons have ended then."""
+def before(hook: Callable[[], None], *, first: bool = False) -> None:
+    """Call something at exit before the logs are closed; all other threads but daemons have ended then.
+
+    Args:
+        hook: what to call, once.
+        first: before all others: it may still bring events for them.
+    """
     if hook not in _BEFORE:
-        _BEFORE.append(hook)
+        _BEFORE.insert(0 if first else len(_BEFORE), hook)
     _hook_once()
 
 
