@@ -6,6 +6,7 @@ import errno
 import json
 import warnings
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -202,3 +203,30 @@ def test_events_that_a_full_buffer_refused_are_counted_in_the_log():
     assert sum(gap["count"] for gap in gaps if gap["kind"] == "gap") == len(refused)
     assert sum("n" in event for event in events) == 40 - len(refused) + 1
     require_kept(store.disk, "hmac", {}, closed=True)
+
+
+def overdue(log: SealedLog) -> float:
+    """Return how long the thread of a log would sleep if a head had been due for a minute."""
+    worker = log._opened.worker
+    worker._unattested_since = monotonic() - 60
+    return worker._pause()
+
+
+def test_the_thread_of_a_log_sleeps_while_its_first_write_fails():
+    folder = FaultyStore(MemoryStore())
+    with warned(), SealedLog.open(folder, key=None, inline=False, on_failure="raise") as log:
+        folder.faults.fail("create", times=None)
+        with pytest.raises(StoreError, match="fails"):
+            log.append({})
+        assert overdue(log) > 0
+        folder.faults.clear()
+
+
+def test_the_thread_of_a_log_sleeps_while_its_first_write_stands_still():
+    folder = FaultyStore(MemoryStore())
+    log = SealedLog.open(folder, key=None, durability="accepted", inline=False)
+    with folder.faults.hold("write") as hold:
+        log.append({})
+        assert hold.reached.wait(20)
+        assert overdue(log) > 0
+    log.close(20)

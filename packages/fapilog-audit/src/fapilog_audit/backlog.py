@@ -60,7 +60,7 @@ class Waiting:
     ) -> None:
         self.event_id = event_id
         self.encoded = encoded
-        self.promise = promise
+        self.promise: Durability = promise
         self.log = log
         self.stream = ""
         self.seq = seq

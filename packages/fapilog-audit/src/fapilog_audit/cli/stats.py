@@ -68,7 +68,7 @@ def stats(
         raise typer.Exit(Exit.INCOMPLETE if found.unreadable else Exit.DONE)
 
 
-def _members(found: "FolderStats") -> dict[str, object]:
+def _members(found: "FolderStats") -> dict[str, Any]:
     from dataclasses import asdict
 
     members: dict[str, Any] = asdict(found)

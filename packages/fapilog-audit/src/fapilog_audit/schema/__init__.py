@@ -15,6 +15,6 @@ def load_schema() -> dict[str, Any]:
     It speaks of events. The log's own entries, which have a member `sealed_log`, stand between them in the files and
     are described in docs/spec/sealed-log.md.
     """
-    text = files(__package__).joinpath("audit_event.schema.json").read_text(encoding="utf-8")
+    text = files(__name__).joinpath("audit_event.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema

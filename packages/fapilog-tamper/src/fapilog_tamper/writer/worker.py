@@ -143,7 +143,9 @@ class Worker:
         if dirty and self._unattested_since is None:
             self._unattested_since = now
         if dirty and self._unattested_since is not None:
-            yield max(self._unattested_since + self._head_pause, self._sync_retry.at, self._head_retry.at)
+            due = max(self._unattested_since + self._head_pause, self._sync_retry.at, self._head_retry.at)
+            # While nothing of it is in the store, there is nothing to attest, however long that takes.
+            yield due if engine.end.seq > self._attested else max(due, now + self._head_pause)
         if self._head_wanted and engine.synced.seq > self._attested and not self._closing.wounded:
             yield self._head_retry.at
 
