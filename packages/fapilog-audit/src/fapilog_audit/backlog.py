@@ -15,11 +15,11 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary
 
 from fapilog_audit.encode import encode_members
 from fapilog_audit.errors import StoppedError
-from fapilog_audit.futures import tell
+from fapilog_audit.futures import start_thread, tell
+from fapilog_audit.reading import find_event
 from fapilog_audit.stamp import new_stamp
 from fapilog_tamper.errors import HintedError, StoreError
 from fapilog_tamper.writer.troubles import warn
@@ -86,7 +86,6 @@ class Backlog:
     def __init__(
         self,
         ledger: Ledger,
-        unseen_of: Callable[[SealedLog], frozenset[int]],
         on_stored: Callable[[Waiting], None],
         *,
         label: str,
@@ -94,14 +93,12 @@ class Backlog:
         framework: str,
     ) -> None:
         self._ledger = ledger
-        self._unseen_of = unseen_of
         self._on_stored = on_stored
         self._label = label
         self._max_bytes = max_bytes
         self._framework = framework
         self._queue: deque[Waiting] = deque()
         self._bytes = 0
-        self._lost_of: WeakKeyDictionary[SealedLog, frozenset[int]] = WeakKeyDictionary()
         self._untold: _Losses | None = None
         self.lost = 0
         """Events that found the queue full."""
@@ -110,6 +107,7 @@ class Backlog:
     def let_go(self) -> None:
         """Begin anew in a child that was just forked: what waits is stored by the parent."""
         self._queue.clear()
+        self._gone: list[tuple[SealedLog, str, int]] = []
         self._ended = False
         self._untold = None
         self._before_gap = 0
@@ -127,6 +125,12 @@ class Backlog:
     def busy(self) -> bool:
         """Whether something waits: then what comes must go behind it."""
         return bool(self._queue) or self._untold is not None
+
+    @property
+    def sealed(self) -> int:
+        """How many of them a log has sealed already."""
+        with self._changed:
+            return sum(1 for waiting in self._queue if waiting.log is not None)
 
     @property
     def ids(self) -> list[str]:
@@ -176,16 +180,12 @@ class Backlog:
         if self._thread is not None and self._thread.is_alive():
             self._changed.notify_all()
             return
-        thread = threading.Thread(target=self._work, name=f"audit trail {self._label}", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            # The interpreter is ending; the exit hook of the trail drains.
+        self._thread = start_thread(self._work, f"audit trail {self._label}")
+        if self._thread is None:
+            # The exit hook of the trail drains.
             self._failing = True
             for waiting in self._queue:
                 tell(waiting.attempted)
-            return
-        self._thread = thread
 
     def _work(self) -> None:
         pause = _SOON
@@ -216,14 +216,20 @@ class Backlog:
             pause = min(pause * 2, _LONGEST)
         return self.ids
 
-    def end(self, log: SealedLog | None, lost: frozenset[int]) -> list[str]:
-        """Give up what waits: the trail was stopped, its log closed without the entries `lost`; return what is lost."""
+    def end(self, log: SealedLog | None, lost: frozenset[int], *, doubtful: bool) -> list[str]:
+        """Give up what waits, and return what is lost of it: the trail was stopped.
+
+        Args:
+            log: the log that was closed.
+            lost: the entries that it did not store.
+            doubtful: what it stored may be gone.
+        """
         with self._changed:
             queue, self._queue = self._queue, deque()
             self._ended, self._untold = True, None
             self._bytes = 0
             self._changed.notify_all()
-        left = [one for one in queue if one.log is None or one.log is not log or one.seq in lost]
+        left = [one for one in queue if not self._is_kept(one, log, lost, doubtful=doubtful or bool(lost))]
         for waiting in queue:
             if waiting not in left:
                 tell(waiting.stored)
@@ -232,6 +238,18 @@ class Backlog:
             tell(waiting.attempted)
             tell(waiting.stored, StoppedError("the trail was stopped before the event could be stored."))
         return [waiting.event_id for waiting in left]
+
+    def _is_kept(self, waiting: Waiting, log: SealedLog | None, lost: frozenset[int], *, doubtful: bool) -> bool:
+        if waiting.log is None or waiting.log is not log or waiting.seq in lost:
+            return False
+        return not doubtful or self._find(waiting.event_id)
+
+    def _find(self, event_id: str) -> bool:
+        """Tell whether an event is in the files."""
+        try:
+            return find_event(self._ledger.folder, event_id) is not None
+        except HintedError:
+            return False
 
     # One attempt.
 
@@ -261,25 +279,33 @@ class Backlog:
             log = self._ledger.open(now=True)
         except HintedError:
             return False
+        while self._gone:
+            self._count_gone(*self._gone.pop(), log)
         health = log.health()
         if health.final:
             self._give_up(log)
             return False
-        if waiting.log is not None and waiting.log is not log:
-            # The log that had sealed it was given up, here or by another thread: it stored the entry or lost it.
-            if waiting.seq not in self._lost_of.get(waiting.log, frozenset()):
-                self._done(waiting)
-                return True
-            waiting.log = None
-        if waiting.log is None:
-            # An event that the log refused would be counted there as lost.
-            full = log.stats.pending_bytes > self._max_bytes
-            if not health.ok or full or not self._append(log, waiting):
-                return False
-        elif not log.is_stored(waiting.seq, waiting.promise):
+        if self._is_stored(waiting, log):
+            self._done(waiting)
+            return True
+        # An event that the log refused would be counted there as lost.
+        full = log.stats.pending_bytes > self._max_bytes
+        if waiting.log is not None or not health.ok or full or not self._append(log, waiting):
             return False
         self._done(waiting)
         return True
+
+    def _is_stored(self, waiting: Waiting, log: SealedLog) -> bool:
+        """Tell whether the log that has sealed an event has stored it; one that was given up and has not, is forgotten.
+
+        What a log that was given up says is not enough: it may have written to a file that somebody has removed.
+        """
+        if waiting.log is log:
+            return log.is_stored(waiting.seq, waiting.promise)
+        if waiting.log is not None and self._find(waiting.event_id):
+            return True
+        waiting.log = None
+        return False
 
     def _append(self, log: SealedLog, waiting: Waiting) -> bool:
         try:
@@ -293,15 +319,31 @@ class Backlog:
         return True
 
     def _give_up(self, log: SealedLog) -> None:
-        lost = self._lost_of[log] = self._ledger.give_up(log)
-        unseen = self._unseen_of(log) & lost
-        if unseen:
-            # Nobody waited for these, and nobody has them any more.
+        """Close a log that takes nothing more, and account for what it had and nobody else has."""
+        stream, last = log.stream, log.head.seq
+        self._ledger.give_up(log)
+        try:
+            new = self._ledger.open(now=True)
+        except HintedError:
+            self._gone.append((log, stream, last))
+            return
+        self._count_gone(log, stream, last, new)
+
+    def _count_gone(self, old: SealedLog, stream: str, last: int, new: SealedLog) -> None:
+        """Count the entries of a log that are not in the one which was opened in its place, nor wait for it."""
+        begun = new.head.seq - new.stats.accepted
+        if new.stream != stream:
+            return
+        with self._changed:
+            again = sum(1 for one in self._queue if one.log is old and one.seq > begun)
+            gone = max(0, last - begun - again)
+            if not gone:
+                return
             now = new_stamp()[1]
-            with self._changed:
-                self.lost += len(unseen)
-                self._untold = _joined(_Losses(len(unseen), now, now), self._untold)
-            warn(f"audit trail {self._label}: {len(unseen)} events that were only accepted are lost with their log.")
+            self.lost += gone
+            self._untold = _joined(_Losses(gone, now, now), self._untold)
+            self._before_gap = 0
+        warn(f"audit trail {self._label}: {gone} events that were stored or accepted are gone with their file.")
 
     def _done(self, waiting: Waiting) -> None:
         with self._changed:

@@ -90,7 +90,9 @@ def _causes(error: BaseException) -> list[dict[str, Any]]:
 
 
 def _cause_of(error: BaseException) -> BaseException | None:
-    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    # Properties of a broken exception may raise, or be anything.
+    cause = _get(error, "__cause__") or (None if _get(error, "__suppress_context__") else _get(error, "__context__"))
+    return cause if isinstance(cause, BaseException) else None
 
 
 def _get(thing: object, name: str) -> object:

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from fapilog_audit.errors import StoppedError
-from fapilog_audit.futures import tell
+from fapilog_audit.futures import start_thread, tell
 from fapilog_audit.reading import Follower
 from fapilog_tamper.errors import HintedError
 from fapilog_tamper.layout import lock_name
@@ -103,11 +103,8 @@ class Delivery:
         self._news = asyncio.Event()
         self._done = {stream: self._outbox.read_mark(stream), **self._take_strays(stream)}
         self._marked = dict(self._done)
-        thread = threading.Thread(target=self._run, name=f"audit backend {self._label}", daemon=True)
         # Where the interpreter ends there is no thread to be had: the outbox keeps the events for the next process.
-        with suppress(RuntimeError):
-            thread.start()
-            self._thread = thread
+        self._thread = start_thread(self._run, f"audit backend {self._label}")
 
     @property
     def undelivered(self) -> int:
@@ -241,10 +238,8 @@ class Delivery:
         pause = _SHORTEST
         while True:
             try:
-                if self._ending:
-                    await asyncio.wait_for(self._backend.write(event), max(0.0, self._deadline - monotonic()))
-                else:
-                    await self._backend.write(event)
+                write = _tamed(self._backend.write(event))
+                await (asyncio.wait_for(write, max(0.0, self._deadline - monotonic())) if self._ending else write)
                 break
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (a backend may raise anything)
                 # The event stays in the outbox.
@@ -300,7 +295,7 @@ class Delivery:
 
     async def _flush(self) -> bool:
         try:
-            await self._backend.flush()
+            await _tamed(self._backend.flush())
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (see _offer)
             self._refused(error)
             return False
@@ -320,7 +315,7 @@ class Delivery:
 
     async def _finish(self, what: str, call: Callable[[], Awaitable[object]]) -> bool:
         try:
-            await asyncio.wait_for(call(), max(_GRACE, self._deadline - monotonic()))
+            await asyncio.wait_for(_tamed(call()), max(_GRACE, self._deadline - monotonic()))
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (see _offer)
             warn(f"audit trail {self._label}: {what} of the backend failed ({error!r}).")
             return False
@@ -363,3 +358,11 @@ class Delivery:
                 self._strays[stream] = lock
                 found[stream] = self._outbox.read_mark(stream)
         return found
+
+
+async def _tamed(call: Awaitable[object]) -> None:
+    """Wait for a backend; what would end a thread or a loop, when raised in it, becomes an error like any other."""
+    try:
+        await call
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+        raise RuntimeError(f"{type(error).__name__} in the backend") from error

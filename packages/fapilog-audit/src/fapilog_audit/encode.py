@@ -13,6 +13,7 @@ import orjson
 
 from fapilog_audit.causes import describe_error, error_fields
 from fapilog_audit.context import current_context
+from fapilog_audit.errors import ConfigError
 from fapilog_audit.fitting import fit_members, is_whole
 from fapilog_audit.kinds import AuditEventType, AuditLogLevel, parse_event_type, parse_log_level
 from fapilog_audit.stamp import new_stamp
@@ -33,6 +34,7 @@ _OPTIONS: Final = (
     | orjson.OPT_PASSTHROUGH_DATACLASS
     | orjson.OPT_PASSTHROUGH_DATETIME
 )
+_OURS: Final = "fapilog_audit."
 _FLAT: Final = frozenset({str, int, bool, type(None)})
 _SIZED: Final = frozenset({str, list, tuple, dict, set, frozenset})
 _TEXTS: Final = (
@@ -149,7 +151,11 @@ class EventEncoder:
         return members
 
     def _own_type(self, event_type: object) -> str:
-        return str(parse_event_type(event_type))
+        parsed = str(parse_event_type(event_type))
+        if parsed.startswith(_OURS):
+            # What these say, nobody but the package may say: that events were lost, or imported.
+            raise ConfigError(f"event_type is {parsed}, which belongs to the package.", hint="Use another namespace.")
+        return parsed
 
 
 def _mark_change(members: dict[str, Any], reason: object) -> None:

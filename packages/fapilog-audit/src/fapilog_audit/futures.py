@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-__all__ = ["Wait", "tell"]
+__all__ = ["Wait", "start_thread", "tell"]
 
 
 def tell(future: Future[None], error: BaseException | None = None) -> None:
@@ -22,6 +24,19 @@ def tell(future: Future[None], error: BaseException | None = None) -> None:
             future.set_result(None)
         else:
             future.set_exception(error)
+
+
+def start_thread(work: Callable[[], None], name: str) -> threading.Thread | None:
+    """Have a daemon thread do something; None at interpreter exit, where there is none to be had."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    # Hazard: a thread that is started while the interpreter is torn down never says that it runs.
+    if sys.is_finalizing():
+        return None
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread
 
 
 class Wait:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fapilog_audit.doors import Door, placed
 from fapilog_audit.kinds import AuditEventType, AuditLogLevel, parse_event_type
 from fapilog_audit.sink.mapping import AUDIT_LEVEL, SECURITY_LEVEL
+from fapilog_audit.writes import check_durability
 
 if TYPE_CHECKING:
     from fapilog_audit.trail import AuditTrail
@@ -34,10 +35,12 @@ _LEVELS: Final = (
 _SECURITY: Final = {"AUDIT": AUDIT_LEVEL, "SECURITY": SECURITY_LEVEL}
 """Levels that fapilog adds, by name."""
 
-_TYPES: Final = {
+RECORD: Final = "logging.record"
+"""The event type of records that say nothing else: nobody knows what a line of text reports."""
+
+_TYPES: Final[dict[AuditLogLevel, AuditEventType | str]] = {
     AuditLogLevel.CRITICAL: AuditEventType.ERROR_OCCURRED,
     AuditLogLevel.ERROR: AuditEventType.ERROR_OCCURRED,
-    AuditLogLevel.WARNING: AuditEventType.COMPLIANCE_CHECK,
 }
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -59,9 +62,9 @@ class AuditHandler(logging.Handler):
         trail: where events go.
         name: which of the named trails, in place of `trail`; without both, the default one, made with the first record.
         level: records below it are passed over.
-        event_type: of records that do not name one. By default it is as in fapilog's sink `audit`: `error_occurred` for
-            errors, `compliance_check` for warnings, `fapilog.audit` and `fapilog.security` for the levels AUDIT and
-            SECURITY, `data_access` for everything else.
+        event_type: of records that do not name one. By default it is `error_occurred` for errors,
+            `fapilog.audit` and `fapilog.security` for the levels AUDIT and SECURITY, `logging.record` for everything
+            else.
         durability: the promise of each event, instead of the policy's and the trail's.
 
     Raises:
@@ -80,7 +83,7 @@ class AuditHandler(logging.Handler):
         super().__init__(level)
         self._door = Door(trail, name)
         self._event_type = None if event_type is None else parse_event_type(event_type)
-        self._durability = durability
+        self._durability = None if durability is None else check_durability(durability)
         self._here = threading.local()
 
     def createLock(self) -> None:  # noqa: N802 (of logging)
@@ -104,12 +107,11 @@ class AuditHandler(logging.Handler):
             fields = _fields_of(record)
             level = AuditLogLevel(fields.pop("log_level"))
             given = fields.pop("event_type", None) or self._event_type or _SECURITY.get(record.levelname)
+            kind = given or _TYPES.get(level, RECORD)
             if self._durability is not None:
                 fields.setdefault("durability", self._durability)
             trail = self._door.open_now()
-            trail.log(
-                given or _TYPES.get(level, AuditEventType.DATA_ACCESS), record.getMessage(), log_level=level, **fields
-            )
+            trail.log(kind, record.getMessage(), log_level=level, **fields)
         except RecursionError:
             # Handling it would make it worse (bpo-36272).
             raise

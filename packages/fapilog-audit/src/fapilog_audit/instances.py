@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fapilog_audit.errors import ConfigError, StoppedError
 from fapilog_audit.ledger import off_loop
+from fapilog_audit.policy import CompliancePolicy
 from fapilog_audit.settings import TrailSettings
 from fapilog_audit.trail import AuditTrail
 from fapilog_tamper.writer.troubles import warn
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from fapilog_audit.event import AuditEvent
     from fapilog_audit.kinds import AuditEventType
-    from fapilog_audit.policy import CompliancePolicy
 
 __all__ = [
     "audit_data_access",
@@ -89,6 +89,9 @@ def find_audit_trail(name: str | None = None) -> AuditTrail | None:
 
 
 def _get(name: str | None, given: dict[str, Any]) -> AuditTrail:
+    if not isinstance(given.get("policy", CompliancePolicy()), CompliancePolicy):
+        hint = "Give a CompliancePolicy; the name of a trail is given as name=."
+        raise ConfigError(f"policy is {given['policy']!r:.80}.", hint=hint)
     unknown = given.keys() - {*TrailSettings.names(), "policy", *_BACKENDS}
     if unknown:
         raise ConfigError(f"a trail has no setting {min(unknown)!r}.", hint="Use those of AuditTrail.")

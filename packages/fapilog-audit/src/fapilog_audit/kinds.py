@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from fapilog_audit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "AuditEventType",
@@ -94,9 +98,12 @@ def parse_event_type(value: object) -> AuditEventType | str:
         return known
     if isinstance(value, str) and _OWN_TYPE.fullmatch(value) and not value.startswith(_RESERVED):
         return str(value)
+    if isinstance(value, str) and value.startswith(_RESERVED):
+        raise ConfigError(f"event_type is {_shown(value)}, which belongs to the log.", hint="Use another namespace.")
+    meant = _nearest(value, _TYPES)
     raise ConfigError(
         f"event_type is {_shown(value)}.",
-        hint="Use a member of AuditEventType, or a name of your own with a namespace, such as acme.payment.approved.",
+        hint=f"{meant}Use a member of AuditEventType, or a name of your own with a namespace: acme.payment.approved.",
     )
 
 
@@ -123,7 +130,15 @@ def _parse(value: object, known: dict[object, _Word], what: str) -> _Word:
         found = known.get(value) or known.get(value.strip().lower().replace("-", "_").replace(" ", "_"))
         if found is not None:
             return found
-    raise ConfigError(f"{what} is {_shown(value)}.", hint=f"Use one of {', '.join(map(str, known))}.")
+    raise ConfigError(
+        f"{what} is {_shown(value)}.", hint=f"{_nearest(value, known)}Use one of {', '.join(map(str, known))}."
+    )
+
+
+def _nearest(value: object, known: Iterable[object]) -> str:
+    """Return a question that names the word which was meant, as far as one is near."""
+    found = get_close_matches(str(value).lower(), map(str, known), n=1)
+    return f"Did you mean {found[0]}? " if found else ""
 
 
 def _shown(value: object) -> str:

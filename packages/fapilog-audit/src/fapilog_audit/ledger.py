@@ -15,9 +15,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from fapilog_audit.errors import StoppedError
+from fapilog_audit.futures import start_thread
 from fapilog_audit.settings import STREAM
 from fapilog_tamper.errors import HeadError, HintedError, RollbackError, StoreError
+from fapilog_tamper.recovery.kinship import first_line
 from fapilog_tamper.sealer import SealedLog
+from fapilog_tamper.store.files import FileStore
+from fapilog_tamper.verify.verifier import Verifier
 from fapilog_tamper.writer.troubles import warn
 
 if TYPE_CHECKING:
@@ -55,7 +59,7 @@ class Ledger:
         on_failure: OnStorageFailure = "contain",
     ) -> None:
         self._settings = settings
-        self._folder = folder
+        self.folder = folder
         self._state = settings.state if state is None else state
         self._before_opening = before_opening
         self._after_opening = after_opening
@@ -105,7 +109,7 @@ class Ledger:
         try:
             return future.result(min(seconds, threading.TIMEOUT_MAX))
         except TimeoutError:
-            raise StoreError(f"the log in {self._folder} is still being opened: the disk does not answer.") from None
+            raise StoreError(f"the log in {self.folder} is still being opened: the disk does not answer.") from None
 
     def _try_to_open(self, future: Future[SealedLog]) -> None:
         """Open the log, in a thread that a disk which stands still may hold."""
@@ -132,16 +136,13 @@ class Ledger:
         """Have the log opened again, after it was closed."""
         self._closed = False
 
-    def give_up(self, log: SealedLog) -> frozenset[int]:
-        """Close a log that takes nothing more; return the seqs of entries that it did not store."""
+    def give_up(self, log: SealedLog) -> None:
+        """Close a log that takes nothing more."""
         with self._opening:
             if self.log is log:
                 self.log = None
-        try:
+        with suppress(StoreError):
             log.close(_GIVE_UP)
-        except StoreError as error:
-            return frozenset(error.seqs)
-        return frozenset()
 
     def close(self, timeout: float) -> None:
         """Store, sync and attest everything; it is not opened again until that is allowed.
@@ -170,20 +171,25 @@ class Ledger:
         try:
             return self._open_log(restart=False)
         except (RollbackError, HeadError) as error:
-            if self._on_failure != "contain":
+            if self._on_failure != "contain" or not (isinstance(error, RollbackError) or self._key_holds()):
                 raise
             log = self._open_log(restart=True)
             self.suspect = error.message
             warn(
-                f"audit trail {self._folder}: {error.message} What is recorded from now on stands in a chain of its "
+                f"audit trail {self.folder}: {error.message} What is recorded from now on stands in a chain of its "
                 f"own, {log.stream}; see what was changed: fapilog-audit verify."
             )
             return log
 
+    def _key_holds(self) -> bool:
+        """Tell whether the log was sealed with the key of the trail: under another nothing is begun beside it."""
+        line = first_line(FileStore(self.folder), STREAM)
+        return line is not None and Verifier(self._settings.keyring()).verify_record(line)
+
     def _open_log(self, *, restart: bool) -> SealedLog:
         settings = self._settings
         return SealedLog.open(
-            self._folder,
+            self.folder,
             key=settings.open_key(),
             stream=STREAM,
             durability=settings.durability or "written",
@@ -203,9 +209,7 @@ class Ledger:
 
 def start_or_do(work: Callable[[], None], name: str) -> None:
     """Do work in a thread of its own; at interpreter exit, where none can be had, right here."""
-    try:
-        threading.Thread(target=work, daemon=True, name=name).start()
-    except RuntimeError:
+    if start_thread(work, name) is None:
         work()
 
 
@@ -256,11 +260,7 @@ class SharedCall(Generic[_T]):
                 self._running = mine
         if future is None:
             future = mine
-            try:
-                threading.Thread(target=self._do, args=(mine,), daemon=True, name="audit trail opening").start()
-            except RuntimeError:
-                # The interpreter is ending, where no thread can be had.
-                self._do(mine)
+            start_or_do(lambda: self._do(mine), "audit trail opening")
         return await asyncio.shield(asyncio.wrap_future(future))
 
     def _do(self, future: Future[_T]) -> None:

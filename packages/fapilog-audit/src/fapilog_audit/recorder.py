@@ -9,14 +9,13 @@ refuses, events that wait already, becomes a `_Wait`: what there is to wait for,
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from fapilog_audit.backlog import Backlog, Waiting
 from fapilog_audit.delivery import Delivery
@@ -58,6 +57,14 @@ class Special:
     count: int = 0
 
 
+class Counting(Protocol):
+    """Counts an event as accepted, or takes that back."""
+
+    def __call__(self, special: Special | None, by: int = 1) -> None:
+        """Count `by` events."""
+        ...
+
+
 class Recorder:
     """Stores the events of one trail. Any thread and loop may call it."""
 
@@ -69,7 +76,7 @@ class Recorder:
         framework: str,
         backend: StorageBackend | None,
         before_opening: Callable[[], None],
-        count: Callable[[Special | None], None],
+        count: Counting,
     ) -> None:
         self._settings = settings
         self._count = count
@@ -91,7 +98,6 @@ class Recorder:
             self._delivery = Delivery(backend, outbox, label=self._label)
         self._backlog = Backlog(
             self.ledger,
-            self._unseen_of,
             self._stored_late,
             label=self._label,
             max_bytes=settings.max_buffer_bytes,
@@ -138,16 +144,13 @@ class Recorder:
             except HintedError as error:
                 await self._refuse(Waiting(event_id, encoded, promise), special, error).over_async()
                 return
+        # Before: the loop of a task may be closed while it waits, and with a gate nothing comes between.
+        self._count(special)
         try:
-            # With a gate, an append that is cancelled was accepted.
             receipt = await log.append_async(encoded, durability=promise, gate=gate or log.gate())
         except HintedError as error:
             await self._refuse(Waiting(event_id, encoded, promise), special, error, log).over_async()
             return
-        except asyncio.CancelledError:
-            self._count(special)
-            raise
-        self._count(special)
         if self._delivery is not None or promise == "accepted":
             await self._appended(log, event_id, receipt, promise).over_async()
 
@@ -163,12 +166,12 @@ class Recorder:
             except HintedError as error:
                 self._refuse(Waiting(event_id, encoded, promise), special, error).over()
                 return
+        self._count(special)
         try:
             receipt = log.append(encoded, durability=promise)
         except HintedError as error:
             self._refuse(Waiting(event_id, encoded, promise), special, error, log).over()
             return
-        self._count(special)
         if self._delivery is not None or promise == "accepted":
             self._appended(log, event_id, receipt, promise).over()
 
@@ -204,10 +207,12 @@ class Recorder:
             waiting.log, waiting.stream, waiting.seq = log, log.stream, seqs[0]
             if self._stopped and log.is_stored(seqs[0], waiting.promise):
                 # By the end of the log, which came in between.
-                self._count(special)
                 return Wait()
+        if self._stopped and log is not None:
+            self._count(special, -1)
         self._require_running()
-        self._count(special)
+        if log is None:
+            self._count(special)
         if self._on_failure == "raise":
             raise self._not_stored(waiting, error, pending=bool(seqs)) from error
         if isinstance(error, FullError) and self._on_failure == "contain":
@@ -287,9 +292,6 @@ class Recorder:
         ticket = delivery.ask(waiting.stream, waiting.seq, flush=waiting.promise == "synced", patient=True)
         ticket.delivered.add_done_callback(lambda done: tell(waiting.stored, done.exception()))
 
-    def _unseen_of(self, log: SealedLog) -> frozenset[int]:
-        return frozenset(seq for of, seq, _ in list(self._unseen) if of is log)
-
     def _require_running(self) -> None:
         if self._stopped:
             raise StoppedError("the trail was stopped.")
@@ -318,12 +320,12 @@ class Recorder:
     def pending(self) -> int:
         """Events that were accepted and are not stored yet."""
         log = self.ledger.log
-        waiting = len(self._backlog)
         if self._delivery is not None:
-            return waiting + self._delivery.undelivered
-        if log is None:
-            return waiting
-        return waiting + (min(log.stats.pending, len(self._unseen)) if self._unseen else 0)
+            return len(self._backlog) + self._delivery.undelivered
+        sealed = self._backlog.sealed
+        inside = 0 if log is None else log.stats.pending
+        # What the log has sealed and not written is in both.
+        return len(self._backlog) - sealed + max(sealed, inside)
 
     def drain(self, timeout: float) -> list[str]:
         """Store what waits, while time lasts; return the events that are not stored. May wait for the disk."""
@@ -349,6 +351,7 @@ class Recorder:
         self._backlog.drain(timeout)
         self._stopped = True
         log = self.ledger.log
+        doubtful = log is not None and log.health().final
         lost: frozenset[int] = frozenset()
         if self._delivery is not None:
             # Before the stream is anybody's: another process would offer the same events.
@@ -359,7 +362,7 @@ class Recorder:
         except StoreError as error:
             lost = frozenset(error.seqs)
             warn(f"audit trail {self._label}: {error}")
-        left = self._backlog.end(log, lost)
+        left = self._backlog.end(log, lost, doubtful=doubtful)
         _OPEN.discard(self)
         unseen = self._lost_unseen(log, lost)
         with self._counting:

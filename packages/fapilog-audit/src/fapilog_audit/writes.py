@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fapilog_audit.policy import CompliancePolicy
     from fapilog_audit.settings import TrailSettings
 
-__all__ = ["TrailWriter"]
+__all__ = ["TrailWriter", "check_durability"]
 
 _NONE: Final = object()
 _DURABILITIES: Final = frozenset(get_args(Durability))
@@ -180,7 +180,7 @@ class TrailWriter(ABC):
             metadata.get("reason"),
         )
         event_id: str = members["event_id"]
-        promise = self._promises[members["log_level"]] if durability is None else _promise(durability)
+        promise = self._promises[members["log_level"]] if durability is None else check_durability(durability)
         special = self._specials.get(members["log_level"]) or self._specials.get(members["event_type"])
         encoded = encode_members(members, metadata)
         await self._recorder.record(event_id, encoded, promise, special, gate)
@@ -237,7 +237,7 @@ class TrailWriter(ABC):
             metadata.get("reason"),
         )
         event_id: str = members["event_id"]
-        promise = self._promises[members["log_level"]] if durability is None else _promise(durability)
+        promise = self._promises[members["log_level"]] if durability is None else check_durability(durability)
         special = self._specials.get(members["log_level"]) or self._specials.get(members["event_type"])
         encoded = encode_members(members, metadata)
         self._recorder.record_now(event_id, encoded, promise, special)
@@ -245,11 +245,11 @@ class TrailWriter(ABC):
             self._alerts.send(AuditEvent.from_payload(encoded.payload))
         return event_id
 
-    def _count(self, special: Special | None) -> None:
+    def _count(self, special: Special | None, by: int = 1) -> None:
         with self._counting:
-            self._accepted += 1
+            self._accepted += by
             if special is not None:
-                special.count += 1
+                special.count += by
 
     # In the words of an application.
 
@@ -333,7 +333,8 @@ class TrailWriter(ABC):
         self._alerts.send(event)
 
 
-def _promise(durability: Durability) -> Durability:
+def check_durability(durability: Durability) -> Durability:
+    """Return a promise as it was given; raises ConfigError for what is none."""
     if not isinstance(durability, str) or durability not in _DURABILITIES:
         raise ConfigError(f"durability is {durability!r:.80}.", hint="Use one of accepted, written, synced.")
     return durability

@@ -21,6 +21,7 @@ from fapilog_tamper.keys.keyring import Keyring
 from fapilog_tamper.layout import head_name, is_segment_name, lock_name, manifest_name, plain_name, segment_place
 from fapilog_tamper.manifest import parse_manifest
 from fapilog_tamper.recovery.facts import RESTORED, format_restored
+from fapilog_tamper.recovery.kinship import is_stranger, require_kin
 from fapilog_tamper.recovery.mend import finish, mend, recovery_payload, restore_payload
 from fapilog_tamper.recovery.plan import plan_opening, plan_restore
 from fapilog_tamper.recovery.survey import survey
@@ -62,7 +63,7 @@ def open_stream(settings: Settings) -> OpenStream:
         if settings.restart:
             stream, lock = take_restart(settings.folder, settings.state, settings.stream)
         else:
-            stream, lock = take_slot(settings.state, settings.stream)
+            stream, lock = _take_slot(settings)
     except OSError as error:
         raise _unopened(settings, settings.stream, error) from error
     opened = _open_slot(settings, stream, lock)
@@ -115,6 +116,23 @@ def _require_refused(settings: Settings, stream: str) -> None:
     if plan.seq == 0:
         raise ConfigError(f"there is no stream {stream} in {settings.folder}.", hint="Check folder and stream.")
     raise ConfigError(f"stream {stream} can be opened as it is.", hint="Open it: there is nothing to restore.")
+
+
+def _take_slot(settings: Settings) -> tuple[str, Lock]:
+    """Take a slot whose past may stand beside that of the stream itself."""
+    folder, base = settings.folder, settings.stream
+    strangers: set[str] = set()
+    while True:
+        stream, lock = take_slot(settings.state, base, strangers)
+        if stream == base:
+            return stream, lock
+        with _holding(settings, stream, lock):
+            require_kin(folder, base, settings.key, settings.keyring)
+            if not is_stranger(folder, base, stream, settings.key):
+                return stream, lock
+        lock.release()
+        strangers.add(stream)
+        warn(f"sealed log {base} in {folder}: {stream} is unkeyed, and {base} never was; it is left as it is.")
 
 
 def _make(settings: Settings) -> None:
@@ -248,6 +266,8 @@ def _recover_neighbours(settings: Settings, stream: str) -> None:
     for other in sorted(slots_of(names, settings.stream) - {stream}):
         ours = [name for name in names if segment_place(name, other) is not None and is_segment_name(name)]
         if all(manifest_name(name) in names for name in ours) and not _lags(settings, other, ours):
+            continue
+        if is_stranger(settings.folder, settings.stream, other, settings.key):
             continue
         lock = settings.state.lock(lock_name(other))
         if lock is None:

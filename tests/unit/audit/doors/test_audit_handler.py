@@ -37,7 +37,7 @@ def test_a_record_is_an_event(trail, logger):
     logger.addHandler(AuditHandler(trail))
     logger.info("invoice %s was read", 17)
     event = only(trail)
-    assert (event.message, event.event_type, event.log_level) == ("invoice 17 was read", "data_access", "info")
+    assert (event.message, event.event_type, event.log_level) == ("invoice 17 was read", "logging.record", "info")
     assert event.component == "shop.audit"
     assert event.metadata == {}
 
@@ -45,10 +45,10 @@ def test_a_record_is_an_event(trail, logger):
 @pytest.mark.parametrize(
     ("number", "level", "kind"),
     [
-        (5, "debug", "data_access"),
-        (logging.DEBUG, "debug", "data_access"),
-        (25, "info", "data_access"),
-        (logging.WARNING, "warning", "compliance_check"),
+        (5, "debug", "logging.record"),
+        (logging.DEBUG, "debug", "logging.record"),
+        (25, "info", "logging.record"),
+        (logging.WARNING, "warning", "logging.record"),
         (logging.ERROR, "error", "error_occurred"),
         (logging.CRITICAL, "critical", "error_occurred"),
         (99, "critical", "error_occurred"),
@@ -254,11 +254,13 @@ def test_recursion_errors_go_on(trail, logger):
 
 
 def test_the_promise_can_be_chosen(trail, logger):
-    handler = AuditHandler(trail, durability="nonsense")
+    with pytest.raises(ConfigError, match="durability is 'nonsense'"):
+        AuditHandler(trail, durability="nonsense")
+    handler = AuditHandler(trail, durability="accepted")
     seen = []
     handler.handleError = seen.append
     logger.addHandler(handler)
-    logger.info("x")
+    logger.info("x", extra={"durability": "nonsense"})
     logger.info("x", extra={"durability": "synced"})
     assert len(seen) == 1
     assert len(recorded_events(trail)) == 1

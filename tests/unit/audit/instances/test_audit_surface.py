@@ -95,7 +95,7 @@ def test_an_import_loads_nothing_but_the_package_itself():
     assert [
         name for name in loaded if name.partition(".")[0] in {"fapilog", "pydantic", "orjson", "fapilog_tamper"}
     ] == []
-    assert [name for name in loaded if name.startswith("fapilog_audit")] == ["fapilog_audit"]
+    assert [name for name in loaded if name.startswith("fapilog_audit")] == ["fapilog_audit", "fapilog_audit.version"]
 
 
 # fapilog without us.

@@ -175,7 +175,7 @@ def test_stop_frees_callers_that_are_blocked(tmp_path):
         broken.fail("write")
 
         logging, said = in_thread(lambda: answer(trail))
-        assert comes_true(lambda: trail._recorder.pending)
+        assert comes_true(lambda: len(trail._recorder._backlog))
         left = require_over(*in_thread(lambda: trail.stop_now(SHORT)))
         assert len(left) == 1
         # It is not stored, and he is told.

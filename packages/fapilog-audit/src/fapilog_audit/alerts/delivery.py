@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
+from fapilog_audit.futures import start_thread
 from fapilog_tamper.writer import exits
 from fapilog_tamper.writer.troubles import warn
 
@@ -61,12 +62,8 @@ class AlertDelivery:
             if self._thread is None or not self._thread.is_alive():
                 _BUSY.add(self)
                 exits.before(_wait_for_all)
-                self._thread = threading.Thread(target=self._work, name=f"audit alerts {self._label}", daemon=True)
-                try:
-                    self._thread.start()
-                except RuntimeError:
-                    # The interpreter is ending, where no thread can be had.
-                    self._thread = None
+                self._thread = start_thread(self._work, f"audit alerts {self._label}")
+                if self._thread is None:
                     self._tell(self._queue.get_nowait())
                     self._queue.task_done()
 

@@ -136,11 +136,22 @@ def find_streams(folder: Path) -> dict[str, list[Segment]]:
         streams.setdefault(segment.stream, []).append(segment)
     for stream, segments in streams.items():
         if stream in odd:
-            segments.sort(key=_by_first)
+            segments[:] = sorted(_without_copies(segments), key=_by_first)
         else:
             segments.sort(key=lambda one: one.place or ("", 0))
         segments[-1].last = True
     return dict(sorted(streams.items()))
+
+
+def _without_copies(segments: list[Segment]) -> Iterator[Segment]:
+    """Yield the segments without copies under other names, such as editors leave: their events count once."""
+    known = {segment.first for segment in segments if segment.place is not None}
+    for segment in segments:
+        if segment.place is not None:
+            yield segment
+        elif segment.first not in known:
+            known.add(segment.first)
+            yield segment
 
 
 def _is_regular(path: Path) -> bool:

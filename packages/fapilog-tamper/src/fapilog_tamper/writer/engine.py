@@ -408,7 +408,8 @@ class Engine:
         False when `timeout` seconds passed first or, for who is hasty, an attempt failed.
         """
         if not self.reached(seq, promise) and self.is_nested(skip=3):
-            raise nested_error(f"append (entry {seq})")
+            # The entry has its place: whoever appends it again would have it twice.
+            raise nested_error(f"append (entry {seq})", seq)
         deadline = monotonic() + timeout
         while True:
             turn = lock = None

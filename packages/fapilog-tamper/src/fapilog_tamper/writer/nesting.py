@@ -28,9 +28,11 @@ def is_nested(owner: object, inside: Collection[CodeType], skip: int) -> bool:
     return False
 
 
-def nested_error(what: str) -> StoreError:
-    """Return the error of a call that stands in the way of itself."""
-    return StoreError(
+def nested_error(what: str, *seqs: int) -> StoreError:
+    """Return the error of a call that stands in the way of itself; `seqs` are entries that it has sealed already."""
+    error = StoreError(
         f"{what} was called from within the log's own work: by a signal handler, a destructor or a warning hook.",
         hint="Set a flag there, and use the log when the interrupted code has returned.",
     )
+    error.seqs = seqs
+    return error

@@ -17,7 +17,7 @@ from fapilog_tamper.layout import head_name, lock_name, parse_head_name, parse_s
 from fapilog_tamper.names import base_stream, check_stream, percent_encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from fapilog_tamper.document import Claim
     from fapilog_tamper.head import Head
@@ -55,10 +55,12 @@ def check_own_stream(stream: str) -> None:
         raise ConfigError(text, hint=f"Open {base_stream(stream)}, and the writer takes a free slot by itself.")
 
 
-def take_slot(state: Store, stream: str) -> tuple[str, Lock]:
-    """Take the lowest slot that nobody holds, and return its stream and its lock."""
+def take_slot(state: Store, stream: str, besides: Container[str] = ()) -> tuple[str, Lock]:
+    """Take the lowest slot that nobody holds, and that is none of `besides`; return its stream and its lock."""
     for number in range(1, _MOST_SLOTS):
         name = slot_name(stream, number)
+        if name in besides:
+            continue
         lock = state.lock(lock_name(name))
         if lock is not None:
             return name, lock

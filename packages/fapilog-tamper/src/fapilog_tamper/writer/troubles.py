@@ -31,7 +31,9 @@ class Troubles:
         return bool(self._reasons)
 
     def __str__(self) -> str:
-        return "; ".join(f"{what} fails ({reason})" for what, reason in self._reasons.items())
+        # One call into C: another thread may have it change meanwhile.
+        reasons = list(self._reasons.items())
+        return "; ".join(f"{what} fails ({reason})" for what, reason in reasons)
 
     def meet(self, what: str, error: Exception) -> None:
         """Take note that something failed; the first time of an episode, warn."""

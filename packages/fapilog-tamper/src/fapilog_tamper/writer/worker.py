@@ -14,6 +14,7 @@ A sync that fails is never tried again on the same file (fsyncgate): what it was
 
 from __future__ import annotations
 
+import sys
 import threading
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Final
@@ -71,6 +72,10 @@ class Worker:
         """Start the thread. At interpreter exit none can be started; then callers do the steps."""
         thread = threading.Thread(target=self._run, name=f"sealed-log {self._engine.shelf.stream}", daemon=True)
         self._ended.clear()
+        # Hazard: a thread that is started while the interpreter is torn down never says that it runs.
+        if sys.is_finalizing():
+            self._ended.set()
+            return
         try:
             thread.start()
         except RuntimeError:
