@@ -369,7 +369,7 @@ class Backlog:
                 "timestamp": timestamp,
                 "event_type": GAP,
                 "log_level": "critical",
-                "message": f"{losses.count} events were lost: the storage did not work, and no more could be kept",
+                "message": f"{losses.count} events were lost: not stored and not kept, or gone with their file",
                 "compliance_level": self._framework,
                 "metadata": asdict(losses),
             }

@@ -140,8 +140,8 @@ class Delivery:
             if not done:
                 self._tickets.append(ticket)
         if done:
-            tell(ticket.attempted)
             tell(ticket.delivered)
+            tell(ticket.attempted)
         self.wake()
         return ticket
 
@@ -285,9 +285,10 @@ class Delivery:
                 self._tickets = [ticket for ticket in self._tickets if ticket not in reached]
         flushed = not any(ticket.flush for ticket in reached) or await self._flush()
         for ticket in reached:
-            tell(ticket.attempted)
+            # In this order: who hears of the attempt looks whether it is delivered.
             if flushed or not ticket.flush:
                 tell(ticket.delivered)
+            tell(ticket.attempted)
         if not flushed:
             with self._guard:
                 self._tickets += [ticket for ticket in reached if ticket.flush and ticket.patient]

@@ -258,6 +258,9 @@ class AuditTrail(TrailReader, TrailWriter):
             deadline = monotonic() + timeout
             left = self._recorder.stop(timeout)
             self._alerts.wait(max(0.0, deadline - monotonic()))
+            if left:
+                # Who leaves a block never sees what is returned here.
+                warn(f"audit trail {self.settings.folder}: it was stopped, and {len(left)} events are not stored.")
             return left
 
     async def cleanup(self) -> None:
