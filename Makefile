@@ -44,6 +44,7 @@ fuzz: $(STAMP) ## one million mutated files: none may verify as intact
 soak: $(STAMP) ## kill, cut the power and crowd the log for some minutes
 	$(BIN)/python tests/faults/soak.py --kills 300 --cuts 2000 --seed $(SEED)
 	$(BIN)/python tests/concurrency/soak.py --rounds 3
+	$(BIN)/python tests/faults/audit_soak.py 40
 
 bench: $(STAMP) ## print rates as ratios to a tight loop in the same run
 	$(BIN)/python benchmarks/appending.py

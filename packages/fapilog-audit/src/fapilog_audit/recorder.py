@@ -13,9 +13,8 @@ import os
 import threading
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from fapilog_audit.backlog import Backlog, Waiting
 from fapilog_audit.delivery import Delivery
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fapilog_audit.backends.base import StorageBackend
+    from fapilog_audit.counting import Counting, Special
     from fapilog_audit.policy import OnStorageFailure
     from fapilog_audit.settings import TrailSettings
     from fapilog_tamper.sealer import Receipt, SealedLog
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from fapilog_tamper.writer.promise import Durability
     from fapilog_tamper.writer.waiting import LoopGate
 
-__all__ = ["Recorder", "Special"]
+__all__ = ["Recorder"]
 
 _UNSEEN: Final = 4096
 """Events with the promise `accepted` that are remembered, to tell which of them were not stored at the end."""
@@ -47,22 +47,6 @@ _AT_EXIT: Final = 5.0
 """Seconds that events which wait have at interpreter exit."""
 
 _OPEN: Final[set[Recorder]] = set()
-
-
-@dataclass(slots=True)
-class Special:
-    """Events of a kind that is counted apart, and may be worth an alert."""
-
-    alerts: bool
-    count: int = 0
-
-
-class Counting(Protocol):
-    """Counts an event as accepted, or takes that back."""
-
-    def __call__(self, special: Special | None, by: int = 1) -> None:
-        """Count `by` events."""
-        ...
 
 
 class Recorder:

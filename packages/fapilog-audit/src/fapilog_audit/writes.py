@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from fapilog_audit.alerts import AlertDelivery, log_alert
 from fapilog_audit.causes import error_level, error_text
+from fapilog_audit.counting import Special
 from fapilog_audit.encode import EventEncoder, encode_members
 from fapilog_audit.errors import ConfigError
 from fapilog_audit.event import AuditEvent
 from fapilog_audit.kinds import AuditEventType, AuditLogLevel
 from fapilog_audit.ledger import SharedCall
-from fapilog_audit.recorder import Recorder, Special
+from fapilog_audit.recorder import Recorder
 from fapilog_tamper.writer.promise import Durability
 
 if TYPE_CHECKING:
