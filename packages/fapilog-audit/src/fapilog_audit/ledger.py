@@ -199,7 +199,6 @@ class Ledger:
             state_dir=self._state,
             keyring=settings.keyring(),
             max_buffer_bytes=settings.max_buffer_bytes,
-            on_full="wait" if self._on_failure == "block" else "raise",
             on_failure="raise",
             sign_each=True,
             restart=restart,

@@ -125,6 +125,7 @@ class Recorder:
                 return
             try:
                 log = await self._opening()
+                self._require_room(log)
             except HintedError as error:
                 await self._refuse(Waiting(event_id, encoded, promise), special, error).over_async()
                 return
@@ -147,6 +148,7 @@ class Recorder:
                 return
             try:
                 log = self.open()
+                self._require_room(log)
             except HintedError as error:
                 self._refuse(Waiting(event_id, encoded, promise), special, error).over()
                 return
@@ -171,6 +173,16 @@ class Recorder:
         exits.before(_end_all)
         return self.ledger.open(now=now)
 
+    def _require_room(self, log: SealedLog) -> None:
+        """Accept no event into a log that has as much to write as may wait, and does not get it written.
+
+        Raises:
+            FullError: that is so. While the disk works, an append waits by itself.
+        """
+        waiting = log.stats.pending_bytes
+        if self._backlog.busy and waiting > self._settings.max_buffer_bytes:
+            raise FullError(f"{waiting} bytes wait for the disk, the bound is {self._settings.max_buffer_bytes}.")
+
     def _queue(self, waiting: Waiting, special: Special | None) -> Wait:
         """Put an event behind those that wait."""
         self._require_running()
@@ -185,7 +197,7 @@ class Recorder:
     def _refuse(
         self, waiting: Waiting, special: Special | None, error: HintedError, log: SealedLog | None = None
     ) -> Wait:
-        """Do as the policy says with an event that was not stored at once."""
+        """Do as the policy says with an event that was not stored at once, or not tried."""
         seqs = error.seqs if isinstance(error, StoreError) else ()
         if log is not None and seqs:
             waiting.log, waiting.stream, waiting.seq = log, log.stream, seqs[0]
@@ -199,10 +211,6 @@ class Recorder:
             self._count(special)
         if self._on_failure == "raise":
             raise self._not_stored(waiting, error, pending=bool(seqs)) from error
-        if isinstance(error, FullError) and self._on_failure == "contain":
-            # The log counts it in a gap entry.
-            self._count_refused(error)
-            return Wait()
         self._backlog.add(waiting, error.message, force=self._on_failure == "block" or bool(seqs))
         self._hurry()
         return Wait(waiting.stored if self._on_failure == "block" else None)
@@ -222,13 +230,6 @@ class Recorder:
         told = StorageError(f"event {waiting.event_id} is not stored: {error.message}", hint=error.hint)
         told.event_id, told.pending = waiting.event_id, pending
         return told
-
-    def _count_refused(self, error: HintedError) -> None:
-        with self._counting:
-            self._refused += 1
-            first = self._refused == 1
-        if first:
-            warn(f"audit trail {self._label}: events are lost: {error.message}")
 
     def _appended(self, log: SealedLog, event_id: str, receipt: Receipt, promise: Durability) -> Wait:
         """Behind an append that succeeded: have the event delivered, or remember that nobody has waited for it."""
