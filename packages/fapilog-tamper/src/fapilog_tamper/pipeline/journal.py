@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from time import monotonic, time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from weakref import WeakSet
 
 from fapilog_tamper.errors import SealKeyError, StoreError, TamperError
@@ -24,13 +24,15 @@ from fapilog_tamper.verify.report import Outcome
 from fapilog_tamper.writer.troubles import warn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from fapilog_tamper.keys import SigningKey
     from fapilog_tamper.pipeline.options import SinkOptions
 
 __all__ = ["Journal", "shared_journal"]
+
+_T = TypeVar("_T")
 
 _AGAIN: Final = 1.0
 """Seconds between two attempts to open."""
@@ -93,29 +95,28 @@ class Journal:
         if self._options.rotate_chain:
             await self.append_line(event)
             return
-        log = self.open()
-        patience = self._patience(log)
-        try:
-            await log.append_async(event, timeout=patience)
-        except StoreError as error:
-            self._take_note(log, error, patience)
-            await self.open().append_async(event, timeout=self._options.timeout)
-        self._late = None
+        await self._tried(lambda log, patience: log.append_async(event, timeout=patience))
 
     async def append_line(self, event: Mapping[str, object]) -> bytes:
         """As `append`; return the line."""
         if self._options.rotate_chain and self._log is not None and self._is_full():
             self.rotate()
-        log = self.open()
-        patience = self._patience(log)
-        try:
-            line = await log.append_line(event, timeout=patience)
-        except StoreError as error:
-            self._take_note(log, error, patience)
-            line = await self.open().append_line(event, timeout=self._options.timeout)
-        self._late = None
+        line = await self._tried(lambda log, patience: log.append_line(event, timeout=patience))
         self._size += len(line)
         return line
+
+    async def _tried(self, append: Callable[[SealedLog, float], Awaitable[_T]]) -> _T:
+        """Append to the log that is open; where another loop or thread closes it first, to the one behind it."""
+        while True:
+            log = self.open()
+            patience = self._patience(log)
+            try:
+                done = await append(log, patience)
+            except StoreError as error:
+                self._take_note(log, error, patience)
+                continue
+            self._late = None
+            return done
 
     def _patience(self, log: SealedLog) -> float:
         """Return how long an event waits for the disk: the queue of fapilog fills up behind it.
