@@ -101,7 +101,7 @@ class Backlog:
         self._bytes = 0
         self._untold: _Losses | None = None
         self.lost = 0
-        """Events that found the queue full."""
+        """Events that found the queue full, were left at the end, or are gone with the file of a log."""
         self.let_go()
 
     def let_go(self) -> None:

@@ -75,7 +75,7 @@ class AuditTrail(TrailReader, TrailWriter):
         compress: what closed files are compressed with: `none`, `gzip` or `zstd`.
         max_buffer_bytes: bytes of events that may wait in memory while they cannot be stored; beyond, they are lost,
             counted, and told of in the trail.
-        strict: an issue with the policy is an error of `start()` instead of a warning.
+        strict: an issue of severity `error` with the policy is an error of `start()` instead of a warning.
         on_alert: functions that get an event worth an alert, in a thread of their own; may be coroutine functions.
             Without any, alerts go to the logger `fapilog_audit.alerts`.
 
